@@ -1,0 +1,97 @@
+/*
+ * philox.c: counter-based random numbers.  Philox4x32-10 of Salmon, Moraes,
+ * Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC 2011),
+ * section 4.3: ten rounds of two 32x32->64 multiplications, a bijection of the
+ * 128-bit counter for every 64-bit key.
+ *
+ *   counter = (index low, index high, stream low, stream high), key = seed
+ *
+ * Nothing has state, so element i of a stream is the same whoever asks for it.
+ */
+#include "base/base.h"
+
+#include <math.h>
+
+#define PHILOX_M0 0xD2511F53u
+#define PHILOX_M1 0xCD9E8D57u
+#define PHILOX_W0 0x9E3779B9u /* golden ratio */
+#define PHILOX_W1 0xBB67AE85u /* sqrt(3)-1 */
+
+void hwb_philox(hwb_rng rng, uint64_t index, uint32_t out[4]) {
+    uint32_t c0 = (uint32_t)index, c1 = (uint32_t)(index >> 32);
+    uint32_t c2 = (uint32_t)rng.stream, c3 = (uint32_t)(rng.stream >> 32);
+    uint32_t k0 = (uint32_t)rng.seed, k1 = (uint32_t)(rng.seed >> 32);
+    for (int round = 0; round < 10; round++) {
+        uint64_t p0 = (uint64_t)PHILOX_M0 * c0, p1 = (uint64_t)PHILOX_M1 * c2;
+        c0 = (uint32_t)(p1 >> 32) ^ c1 ^ k0;
+        c1 = (uint32_t)p1;
+        c2 = (uint32_t)(p0 >> 32) ^ c3 ^ k1;
+        c3 = (uint32_t)p0;
+        k0 += PHILOX_W0;
+        k1 += PHILOX_W1;
+    }
+    out[0] = c0, out[1] = c1, out[2] = c2, out[3] = c3;
+}
+
+/* Half 0 or 1 of a block as a 64-bit word. */
+static uint64_t block_word(const uint32_t block[4], unsigned half) {
+    return (uint64_t)block[2 * half + 1] << 32 | block[2 * half];
+}
+
+double hwb_rng_uniform(hwb_rng rng, uint64_t i) {
+    uint32_t block[4];
+    hwb_philox(rng, i / 2, block);
+    return (double)(block_word(block, i % 2) >> 11) * 0x1p-53;
+}
+
+double hwb_rng_normal(hwb_rng rng, uint64_t i) {
+    uint32_t block[4];
+    hwb_philox(rng, i / 2, block);
+    /* Box & Muller 1958; 1-u lies in (0,1], so the logarithm is finite. */
+    double u = (double)(block_word(block, 0) >> 11) * 0x1p-53;
+    double v = (double)(block_word(block, 1) >> 11) * 0x1p-53;
+    double radius = sqrt(-2 * log(1 - u)), angle = 6.283185307179586476925 * v;
+    return i % 2 ? radius * sin(angle) : radius * cos(angle);
+}
+
+double hwb_rng_sign(hwb_rng rng, uint64_t i) {
+    uint32_t block[4];
+    hwb_philox(rng, i / 128, block);
+    unsigned bit = (unsigned)(i % 128);
+    return block[bit / 32] >> (bit % 32) & 1 ? 1.0 : -1.0;
+}
+
+uint64_t hwb_rng_below(hwb_rng rng, uint64_t i, uint64_t bound) {
+    uint32_t block[4];
+    hwb_philox(rng, i, block);
+    /* floor(r * bound / 2^128) for a 128-bit r: no rejection loop, and a bias
+     * below bound / 2^128, which no experiment can see. */
+    unsigned __int128 low = (unsigned __int128)block_word(block, 0) * bound;
+    unsigned __int128 high = (unsigned __int128)block_word(block, 1) * bound;
+    return (uint64_t)((high + (low >> 64)) >> 64);
+}
+
+/* The finaliser of splitmix64 (Steele, Lea and Flood, OOPSLA 2014). */
+static uint64_t mix64(uint64_t x) {
+    x += 0x9E3779B97F4A7C15u;
+    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9u;
+    x = (x ^ x >> 27) * 0x94D049BB133111EBu;
+    return x ^ x >> 31;
+}
+
+uint64_t hwb_rng_stream(const char *purpose, uint64_t a, uint64_t b) {
+    uint64_t hash = 0xCBF29CE484222325u; /* FNV-1a */
+    for (const unsigned char *p = (const unsigned char *)purpose; *p; p++)
+        hash = (hash ^ *p) * 0x100000001B3u;
+    return mix64(mix64(mix64(hash) ^ a) ^ b);
+}
+
+void hwb_rng_permutation(hwb_rng rng, int64_t n, int64_t *out) {
+    for (int64_t i = 0; i < n; i++) out[i] = i;
+    for (int64_t i = n - 1; i > 0; i--) {
+        int64_t j = (int64_t)hwb_rng_below(rng, (uint64_t)i, (uint64_t)i + 1);
+        int64_t swapped = out[i];
+        out[i] = out[j];
+        out[j] = swapped;
+    }
+}
