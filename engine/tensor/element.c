@@ -1,0 +1,161 @@
+/*
+ * element.c: single elements, blocks of elements as doubles, and sums.
+ *
+ * Sums are the same at any thread count and for any strides: the row-major
+ * order is cut into at most SUM_PARTS parts whose bounds depend on the element
+ * count alone, each part is summed in LANES interleaved double accumulators,
+ * and the parts are added in order.
+ */
+#include "tensor/tensor_i.h"
+
+#include <math.h>
+
+enum { BLOCK = 1024, LANES = 8, SUM_PARTS = 64 };
+
+/* ---- single elements --------------------------------------------------------------- */
+
+int64_t hwb__tensor_offset(const hwb_tensor *t, int64_t flat) {
+    HWB_ASSERT(flat >= 0 && flat < t->numel);
+    if (t->contiguous) return flat;
+    int64_t offset = 0;
+    for (int i = t->shape.ndim - 1; i >= 0; i--) {
+        offset += flat % t->shape.dim[i] * t->strides[i];
+        flat /= t->shape.dim[i];
+    }
+    return offset;
+}
+
+static char *element_at(const hwb_tensor *t, int64_t flat) {
+    return t->data + hwb__tensor_offset(t, flat) * (int64_t)hwb_dtype_size(t->dtype);
+}
+
+double hwb_tensor_get(const hwb_tensor *t, int64_t flat) {
+    double value;
+    hwb__converter(HWB_F64, t->dtype)(&value, 1, element_at(t, flat), 1, 1);
+    return value;
+}
+
+int64_t hwb_tensor_get_int(const hwb_tensor *t, int64_t flat) {
+    int64_t value;
+    hwb__converter(HWB_I64, t->dtype)(&value, 1, element_at(t, flat), 1, 1);
+    return value;
+}
+
+void hwb_tensor_set(hwb_tensor *t, int64_t flat, double value) {
+    hwb__converter(t->dtype, HWB_F64)(element_at(t, flat), 1, &value, 1, 1);
+    hwb_tensor_touch(t);
+}
+
+/* ---- blocks ----------------------------------------------------------------------------- */
+
+/* Visit elements first..first+n in pieces of rows: piece(at, stride, count). */
+#define FOR_PIECES(t, first, n, at, stride, count)                                                 \
+    hwb__nest nest = hwb__nest_make(&(t)->shape, (t)->strides, (t)->strides);                      \
+    int64_t inner = nest.dim[nest.ndim - 1], stride = nest.a[nest.ndim - 1];                       \
+    int64_t row = (first) / inner, col = (first) % inner, at, unused, count;                       \
+    for (int64_t left = (n);                                                                       \
+         left > 0 && (hwb__nest_seek(&nest, row, &at, &unused), at += col * stride,                \
+                      count = left < inner - col ? left : inner - col, true);                      \
+         left -= count, row++, col = 0)
+
+void hwb__tensor_read(const hwb_tensor *t, int64_t first, int64_t n, double *out) {
+    hwb__convert_fn convert = hwb__converter(HWB_F64, t->dtype);
+    int64_t size = (int64_t)hwb_dtype_size(t->dtype);
+    if (t->contiguous) {
+        convert(out, 1, t->data + first * size, 1, n);
+        return;
+    }
+    FOR_PIECES(t, first, n, at, stride, count) {
+        convert(out, 1, t->data + at * size, stride, count);
+        out += count;
+    }
+}
+
+void hwb__tensor_write(hwb_tensor *t, int64_t first, int64_t n, const double *in) {
+    hwb__convert_fn convert = hwb__converter(t->dtype, HWB_F64);
+    int64_t size = (int64_t)hwb_dtype_size(t->dtype);
+    if (t->contiguous) {
+        convert(t->data + first * size, 1, in, 1, n);
+        return;
+    }
+    FOR_PIECES(t, first, n, at, stride, count) {
+        convert(t->data + at * size, stride, in, 1, count);
+        in += count;
+    }
+}
+
+/* ---- sums --------------------------------------------------------------------------------- */
+
+static double add_lanes(const double lane[LANES]) {
+    return ((lane[0] + lane[1]) + (lane[2] + lane[3])) +
+           ((lane[4] + lane[5]) + (lane[6] + lane[7]));
+}
+
+/* A reduction adds its term of elements a[0..n), b[0..n) to the lanes; n is a
+ * multiple of LANES except in the last block. */
+typedef void (*reduce_fn)(double lane[LANES], const double *a, const double *b, int64_t n);
+
+#define REDUCTION(name, term)                                                                      \
+    static void name(double lane[LANES], const double *a, const double *b, int64_t n) {            \
+        (void)b;                                                                                   \
+        int64_t i = 0;                                                                             \
+        for (; i + LANES <= n; i += LANES)                                                         \
+            for (int64_t j = 0; j < LANES; j++) lane[j] += term(a[i + j], b[i + j]);               \
+        for (; i < n; i++) lane[i % LANES] += term(a[i], b[i]);                                    \
+    }
+
+#define TERM_SUM(x, y)  (x)
+#define TERM_DOT(x, y)  ((x) * (y))
+#define TERM_ZERO(x, y) ((x)*0) /* NaN for infinities and NaN, else 0 */
+REDUCTION(reduce_sum, TERM_SUM)
+REDUCTION(reduce_dot, TERM_DOT)
+REDUCTION(reduce_zero, TERM_ZERO)
+
+/* Block of t as doubles: in place when it is one already, else in `buf`. */
+static const double *block_of(const hwb_tensor *t, int64_t first, int64_t n, double *buf) {
+    if (t->contiguous && t->dtype == HWB_F64) return (const double *)(void *)t->data + first;
+    hwb__tensor_read(t, first, n, buf);
+    return buf;
+}
+
+static double reduce_part(reduce_fn reduce, const hwb_tensor *a, const hwb_tensor *b, int64_t first,
+                          int64_t end) {
+    double buf_a[BLOCK], buf_b[BLOCK], lane[LANES] = {0};
+    for (int64_t i = first; i < end; i += BLOCK) {
+        int64_t n = end - i < BLOCK ? end - i : BLOCK;
+        const double *block_a = block_of(a, i, n, buf_a);
+        const double *block_b = b == a ? block_a : block_of(b, i, n, buf_b);
+        reduce(lane, block_a, block_b, n);
+    }
+    return add_lanes(lane);
+}
+
+static double reduce_all(reduce_fn reduce, const hwb_tensor *a, const hwb_tensor *b) {
+    int64_t n = a->numel;
+    int64_t size = (n / SUM_PARTS + BLOCK) / BLOCK * BLOCK;
+    if (size < HWB__PARALLEL_MIN / 4) size = HWB__PARALLEL_MIN / 4;
+    int64_t parts = (n + size - 1) / size;
+    double part[SUM_PARTS + 1], sum = 0;
+    HWB_ASSERT(parts <= SUM_PARTS); /* size * SUM_PARTS > n */
+#pragma omp parallel for schedule(static) if (n >= HWB__PARALLEL_MIN)
+    for (int64_t p = 0; p < parts; p++) {
+        int64_t end = (p + 1) * size < n ? (p + 1) * size : n;
+        part[p] = reduce_part(reduce, a, b, p * size, end);
+    }
+    for (int64_t p = 0; p < parts; p++) sum += part[p];
+    return sum;
+}
+
+double hwb_tensor_sum(const hwb_tensor *t) {
+    return reduce_all(reduce_sum, t, t);
+}
+
+double hwb_tensor_dot(const hwb_tensor *a, const hwb_tensor *b) {
+    HWB_ASSERT(a->numel == b->numel);
+    if (a->numel != b->numel) return NAN;
+    return reduce_all(reduce_dot, a, b);
+}
+
+bool hwb_tensor_all_finite(const hwb_tensor *t) {
+    return !hwb_dtype_is_float(t->dtype) || reduce_all(reduce_zero, t, t) == 0;
+}
