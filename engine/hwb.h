@@ -6,5 +6,10 @@
 
 #include "base/base.h"
 #include "tensor/tensor.h"
+#include "graph/graph.h"
+#include "graph/build.h"
+#include "graph/compose.h"
+#include "ad/ad.h"
+#include "exec/exec.h"
 
 #endif

@@ -144,7 +144,7 @@ typedef enum hwb_log_level { HWB_LOG_DEBUG, HWB_LOG_INFO, HWB_LOG_WARN } hwb_log
 typedef void (*hwb_log_fn)(void *user, hwb_log_level level, const char *text);
 /* Where messages go; NULL = nowhere (the default). */
 HWB_API void hwb_set_log(hwb_log_fn fn, void *user);
-HWB_API void hwb_log(hwb_log_level level, const char *fmt, ...) HWB_PRINTF(2, 3);
+HWB_API void hwb_note(hwb_log_level level, const char *fmt, ...) HWB_PRINTF(2, 3);
 
 /* Progress of a long call, shown by the program: `done` of `total` units of
  * `what`, and a short free note ("lambda 141.2 +- 0.3").  total 0 = unknown. */

@@ -1,0 +1,115 @@
+/*
+ * backend.h: all that a backend is and needs.
+ *
+ * A backend turns kernel descriptions into prepared kernels and runs them on
+ * raw buffers.  It knows shapes, dtypes and attributes; it knows nothing of
+ * graphs, derivatives, models or Lua.  Every buffer is dense and row-major in
+ * the shape of its description.  `ref` implements every kernel in plain loops;
+ * other backends fill in what they do faster and refuse the rest (supports
+ * returns false), which then runs on ref (host backends only).
+ *
+ * To add a kernel: one row in the backend's table; the op test walks ops.def.
+ */
+#ifndef HWB_BACKEND_H
+#define HWB_BACKEND_H
+
+#include "graph/op.h"
+
+#define HWB_BACKEND_ABI 1u
+
+typedef struct hwb_vdesc {
+    hwb_dtype dtype;
+    hwb_shape shape;
+} hwb_vdesc;
+
+/* ---- fused pointwise groups ------------------------------------------------
+ *
+ * A register program over an iteration space.  Inputs have the rank of the
+ * space with dims equal to it or 1 (broadcast).  Registers 0..n_in-1 hold the
+ * inputs; instruction i computes register n_in+i; so a program is in SSA form.
+ * An output stores a register over the whole space, or its sum over the dims
+ * where the output's shape has 1 and the space has not (accumulated in double,
+ * in an order that does not depend on the number of threads).
+ * All float inputs, outputs and arithmetic of a group have one dtype
+ * (`dtype`); bool inputs and outputs are allowed beside it and read as 0 / 1. */
+typedef struct hwb_finstr {
+    int32_t op;    /* a pointwise op, or FILL with imm */
+    int32_t in[3]; /* registers; unused = -1 */
+    double imm;
+} hwb_finstr;
+
+typedef struct hwb_fout {
+    int32_t reg;
+    int32_t reduce; /* bool */
+} hwb_fout;
+
+typedef struct hwb_fused {
+    hwb_dtype dtype;
+    hwb_shape space;
+    int n_in, n_instr, n_out;
+    const hwb_finstr *instr;
+    const hwb_fout *out;
+} hwb_fused;
+
+enum { HWB_FUSED_MAX_IN = 16, HWB_FUSED_MAX_INSTR = 64, HWB_FUSED_MAX_OUT = 8 };
+
+/* ---- kernels ------------------------------------------------------------------ */
+
+/* What to compute.  Borrowed during prepare only.
+ *   conv trio, avgpool, pools: attrs.channels_last tells how images lie.
+ *   conv trio: an optional third input of the result's shape and dtype is added
+ *   to the result (out = op(in0, in1) + in2); in2 and out may be one buffer.
+ *   fused: `fused` is set; in/out follow its inputs and outputs. */
+typedef struct hwb_kdesc {
+    hwb_op op;
+    hwb_attrs attrs;
+    int n_in, n_out;
+    const hwb_vdesc *in, *out;
+    const hwb_fused *fused;
+    uint32_t stable; /* bit i: input i keeps its contents over many runs; a backend may
+                        keep a packed copy, refreshed when the version passed to run changes */
+} hwb_kdesc;
+
+typedef struct hwb_kernel hwb_kernel; /* owned by the backend */
+
+typedef struct hwb_backend {
+    uint32_t abi; /* HWB_BACKEND_ABI */
+    const char *name;
+    bool host;          /* buffers are host memory */
+    bool channels_last; /* wants images as N,H,W,C: the compiler lays programs out so */
+    bool fuses;         /* takes FUSED kernels */
+
+    hwb_status (*open)(hwb_ctx *ctx, void **state);
+    void (*close)(void *state);
+
+    /* memory; NULL on a host backend (the engine allocates) */
+    void *(*mem_alloc)(hwb_ctx *ctx, void *state, size_t bytes);
+    void (*mem_free)(void *state, void *p);
+    hwb_status (*mem_put)(hwb_ctx *ctx, void *state, void *dst, const void *host, size_t bytes);
+    hwb_status (*mem_get)(hwb_ctx *ctx, void *state, void *host, const void *src, size_t bytes);
+    hwb_status (*mem_copy)(hwb_ctx *ctx, void *state, void *dst, const void *src, size_t bytes);
+    hwb_status (*sync)(hwb_ctx *ctx, void *state);
+
+    bool (*supports)(void *state, const hwb_kdesc *desc);
+    /* new kernel, freed by kernel_free; primitives and scratch are made here */
+    hwb_status (*prepare)(hwb_ctx *ctx, void *state, hwb_kernel **out, const hwb_kdesc *desc);
+    /* in/out: one pointer a described value; versions: one number an input */
+    hwb_status (*run)(hwb_ctx *ctx, void *state, hwb_kernel *kernel, const void *const *in,
+                      const uint64_t *versions, void *const *out);
+    void (*kernel_free)(void *state, hwb_kernel *kernel);
+    const char *(*kernel_name)(void *state, const hwb_kernel *kernel); /* which implementation ran */
+} hwb_backend;
+
+/* The compiled-in backends. */
+HWB_API const hwb_backend *hwb_backend_ref(void);
+HWB_API const hwb_backend *hwb_backend_cpu(void);
+
+/* A backend opened on this context, by name ("ref", "cpu", "cuda"): opened at
+ * first use, kept by the context.  HWB_EDEVICE with the reason when absent. */
+typedef struct hwb_device {
+    const hwb_backend *backend;
+    void *state;
+} hwb_device;
+HWB_API hwb_status hwb_device_open(hwb_ctx *ctx, hwb_device **out, const char *name); /* borrowed */
+
+#endif
