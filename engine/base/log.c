@@ -14,7 +14,7 @@ void hwb_set_log(hwb_log_fn fn, void *user) {
     sink_user = user;
 }
 
-void hwb_log(hwb_log_level level, const char *fmt, ...) {
+void hwb_note(hwb_log_level level, const char *fmt, ...) {
     if (!sink) return;
     char text[2048];
     va_list args;

@@ -20,6 +20,9 @@
 #define BLOCK_ALIGN 64
 #define BLOCK_MAGIC 0x6877626Du /* "hwbm" */
 
+/* A bigger block is a damaged size: refused before any allocator sees it. */
+#define MAX_BLOCK_BYTES ((size_t)1 << 39)
+
 typedef struct hwb__block {
     hwb__account *account;
     size_t bytes;    /* as asked */
@@ -128,8 +131,7 @@ static hwb_status fail_memory(hwb_ctx *ctx, size_t bytes) {
 void *hwb_alloc(hwb_ctx *ctx, size_t bytes) {
     hwb__account *account = ctx->account;
     int64_t call = atomic_fetch_add(&account->calls, 1) + 1;
-    if (call == account->fail_at || bytes > (size_t)PTRDIFF_MAX - 4 * BLOCK_ALIGN ||
-        !account_add(account, bytes)) {
+    if (call == account->fail_at || bytes > MAX_BLOCK_BYTES || !account_add(account, bytes)) {
         fail_memory(ctx, bytes);
         return NULL;
     }
