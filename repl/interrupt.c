@@ -1,0 +1,157 @@
+/*
+ * interrupt.c: Ctrl-C and SIGTERM.
+ *
+ * The first signal sets the engine's flag, which stops it between operations,
+ * and a one-shot hook on the Lua thread that runs, which raises "interrupted"
+ * at the next instruction.  A hook that stays would halve the interpreter's
+ * speed.  The running thread is known because coroutine.resume and .wrap are
+ * replaced by versions that note it.  A second press tells what a third will
+ * do: leave at once with 130.
+ */
+#include "program.h"
+
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../lua/bind/bind.h"
+
+static lua_State *volatile running; /* NULL: nothing to stop */
+static lua_State *main_thread;
+static volatile sig_atomic_t presses, terminated;
+
+static void on_hook(lua_State *L, lua_Debug *ar) {
+    (void)ar;
+    lua_sethook(main_thread, NULL, 0, 0);
+    lua_sethook(L, NULL, 0, 0);
+    hwb_interrupt_clear();
+    hwb_lua_push_error(L, HWB_EINTR, "interrupted");
+    lua_error(L);
+}
+
+static void say(const char *text) {
+    ssize_t ignored = write(STDERR_FILENO, text, strlen(text));
+    (void)ignored;
+}
+
+static void on_signal(int number) {
+    if (number == SIGTERM) terminated = 1;
+    presses++;
+    if (presses >= 3) {
+        say("\nhwb: left at once\n");
+        _exit(terminated ? 143 : 130);
+    }
+    if (presses == 2) say("\nhwb: stopping; press Ctrl-C again to leave at once\n");
+    hwb_interrupt();
+    lua_State *L = running;
+    if (!L) return;
+    int mask = LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT;
+    lua_sethook(L, on_hook, mask, 1);
+    if (L != main_thread) lua_sethook(main_thread, on_hook, mask, 1);
+}
+
+/* ---- coroutines that note the running thread -------------------------------------- */
+
+/* Moves n arguments to co, resumes it and moves results or error back.
+ * Returns the number of values on L, or -1 with the error on top. */
+static int resume(lua_State *L, lua_State *co, int n) {
+    if (!lua_checkstack(co, n)) {
+        lua_pushliteral(L, "too many arguments to resume");
+        return -1;
+    }
+    lua_xmove(L, co, n);
+    int results;
+    lua_State *before = running;
+    if (before) running = co;
+    int status = lua_resume(co, L, n, &results);
+    if (before) running = before;
+    if (status != LUA_OK && status != LUA_YIELD) {
+        lua_xmove(co, L, 1);
+        return -1;
+    }
+    if (!lua_checkstack(L, results + 1)) {
+        lua_pop(co, results);
+        lua_pushliteral(L, "too many results to resume");
+        return -1;
+    }
+    lua_xmove(co, L, results);
+    return results;
+}
+
+static int coroutine_resume(lua_State *L) {
+    lua_State *co = lua_tothread(L, 1);
+    luaL_argexpected(L, co, 1, "coroutine");
+    if (lua_status(co) == LUA_OK && lua_gettop(co) == 0) {
+        lua_pushboolean(L, 0);
+        lua_pushliteral(L, "cannot resume dead coroutine");
+        return 2;
+    }
+    int results = resume(L, co, lua_gettop(L) - 1);
+    lua_pushboolean(L, results >= 0);
+    if (results < 0) results = 1;
+    lua_insert(L, -(results + 1));
+    return results + 1;
+}
+
+static int wrapped(lua_State *L) {
+    lua_State *co = lua_tothread(L, lua_upvalueindex(1));
+    if (lua_status(co) == LUA_OK && lua_gettop(co) == 0)
+        return luaL_error(L, "cannot resume dead coroutine");
+    int results = resume(L, co, lua_gettop(L));
+    if (results >= 0) return results;
+    int status = lua_status(co);
+    if (status != LUA_OK && status != LUA_YIELD) { /* close pending variables, as coroutine.wrap */
+        lua_xmove(L, co, 1);
+        lua_resetthread(co);
+        lua_xmove(co, L, 1);
+    }
+    if (lua_type(L, -1) == LUA_TSTRING) {
+        luaL_where(L, 1);
+        lua_insert(L, -2);
+        lua_concat(L, 2);
+    }
+    return lua_error(L);
+}
+
+static int coroutine_wrap(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    lua_State *co = lua_newthread(L);
+    lua_pushvalue(L, 1);
+    lua_xmove(L, co, 1);
+    lua_pushcclosure(L, wrapped, 1);
+    return 1;
+}
+
+/* ---- for the rest of the program ------------------------------------------------------ */
+
+void interrupt_install(lua_State *L) {
+    main_thread = L;
+    lua_getglobal(L, "coroutine");
+    lua_pushcfunction(L, coroutine_resume);
+    lua_setfield(L, -2, "resume");
+    lua_pushcfunction(L, coroutine_wrap);
+    lua_setfield(L, -2, "wrap");
+    lua_pop(L, 1);
+    struct sigaction action = {.sa_handler = on_signal}; /* no SA_RESTART: reads return */
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+void interrupt_begin(lua_State *L) {
+    presses = 0;
+    hwb_interrupt_clear();
+    running = L;
+}
+
+void interrupt_end(lua_State *L) {
+    running = NULL;
+    lua_sethook(L, NULL, 0, 0);
+    hwb_interrupt_clear();
+    presses = 0;
+}
+
+bool interrupt_terminated(void) {
+    return terminated != 0;
+}
