@@ -1,0 +1,160 @@
+/*
+ * registry.c: backends by name, opened at first use and kept by the context.
+ *
+ * ref and cpu are compiled in.  cuda is a plug-in: libhwb_cuda.so with
+ *     const hwb_backend *hwb_backend_entry(uint32_t abi);
+ * looked for in each folder of $HWB_BACKEND_PATH (colon-separated), in
+ * <folder of the program>/../lib/hwb, and in the folder of the program.  Only
+ * absolute folders are searched, so the working directory never decides which
+ * code is loaded.  Plug-ins are never unloaded: their runtime keeps threads and
+ * exit handlers.
+ */
+#include "backend/backend.h"
+
+#include <dlfcn.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef const hwb_backend *(*backend_entry)(uint32_t abi);
+
+/* ---- finding a plug-in -------------------------------------------------------- */
+
+/* One attempt: where it looked, or why the file there was refused. */
+typedef struct search {
+    const char *file;
+    const hwb_backend *found;
+    char refused[1024]; /* "path: reason" of the first file that would not load */
+    char folders[1024]; /* those searched, comma-separated */
+} search;
+
+static void refuse(search *s, const char *path, const char *reason) {
+    if (!s->refused[0]) snprintf(s->refused, sizeof(s->refused), "%s: %s", path, reason);
+}
+
+static void load(search *s, const char *path) {
+    void *lib = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!lib) {
+        const char *reason = dlerror();
+        refuse(s, path, reason ? reason : "does not load");
+        return;
+    }
+    backend_entry entry;
+    *(void **)&entry = dlsym(lib, "hwb_backend_entry"); /* the cast that POSIX prescribes */
+    if (!entry) {
+        refuse(s, path, "has no hwb_backend_entry");
+        return;
+    }
+    const hwb_backend *backend = entry(HWB_BACKEND_ABI);
+    if (!backend || backend->abi != HWB_BACKEND_ABI) {
+        refuse(s, path, "is made for another version of hwb");
+        return;
+    }
+    s->found = backend;
+}
+
+static void look_in(search *s, const char *folder, size_t length) {
+    if (s->found || length == 0 || folder[0] != '/') return;
+    char path[PATH_MAX];
+    int n = snprintf(path, sizeof(path), "%.*s/%s", (int)length, folder, s->file);
+    if (n < 0 || (size_t)n >= sizeof(path)) return;
+    size_t used = strlen(s->folders);
+    snprintf(s->folders + used, sizeof(s->folders) - used, "%s%.*s", used ? ", " : "", (int)length,
+             folder);
+    if (access(path, F_OK) == 0) load(s, path);
+}
+
+static void look_beside_program(search *s) {
+    char program[PATH_MAX], folder[PATH_MAX + 16];
+    ssize_t n = readlink("/proc/self/exe", program, sizeof(program) - 1);
+    if (n <= 0) return;
+    program[n] = 0;
+    char *slash = strrchr(program, '/');
+    if (!slash) return;
+    *slash = 0;
+    snprintf(folder, sizeof(folder), "%s/../lib/hwb", program);
+    look_in(s, folder, strlen(folder));
+    look_in(s, program, strlen(program));
+}
+
+static hwb_status find_plugin(hwb_ctx *ctx, const char *name, const char *file,
+                              const hwb_backend **out) {
+    search s = {.file = file};
+    const char *path = getenv("HWB_BACKEND_PATH");
+    while (path && *path) {
+        size_t n = strcspn(path, ":");
+        look_in(&s, path, n);
+        path += n + (path[n] == ':');
+    }
+    look_beside_program(&s);
+    if (s.found) {
+        *out = s.found;
+        return HWB_OK;
+    }
+    if (s.refused[0]) return hwb_fail(ctx, HWB_EDEVICE, "no device \"%s\": %s", name, s.refused);
+    return hwb_fail(ctx, HWB_EDEVICE, "no device \"%s\": no %s in %s", name, file, s.folders);
+}
+
+static hwb_status find_backend(hwb_ctx *ctx, const char *name, const hwb_backend **out) {
+    if (strcmp(name, "cuda") == 0) return find_plugin(ctx, name, "libhwb_cuda.so", out);
+    if (strcmp(name, "ref") == 0) *out = hwb_backend_ref();
+    else if (strcmp(name, "cpu") == 0) *out = hwb_backend_cpu();
+    else return hwb_fail(ctx, HWB_EDEVICE, "no device \"%s\": there are ref, cpu and cuda", name);
+    return HWB_OK;
+}
+
+/* ---- opened devices of a context --------------------------------------------------- */
+
+enum { MAX_DEVICES = 3 }; /* as many as there are names */
+
+typedef struct device_list {
+    int count;
+    hwb_device device[MAX_DEVICES];
+} device_list;
+
+static void close_devices(void *state) {
+    device_list *list = state;
+    for (int i = list->count - 1; i >= 0; i--)
+        if (list->device[i].backend->close) list->device[i].backend->close(list->device[i].state);
+    free(list);
+}
+
+static hwb_status open_devices(hwb_ctx *ctx, device_list **out) {
+    device_list *list = hwb_ctx_slot(ctx, HWB_SLOT_BACKENDS);
+    if (!list) {
+        list = calloc(1, sizeof(*list));
+        if (!list) return hwb_fail(ctx, HWB_ENOMEM, "no memory for the list of devices");
+        hwb_ctx_set_slot(ctx, HWB_SLOT_BACKENDS, list, close_devices);
+    }
+    *out = list;
+    return HWB_OK;
+}
+
+hwb_status hwb_device_open(hwb_ctx *ctx, hwb_device **out, const char *name) {
+    device_list *list;
+    const hwb_backend *backend;
+    void *state = NULL;
+    HWB_TRY(open_devices(ctx, &list));
+    for (int i = 0; i < list->count; i++)
+        if (strcmp(list->device[i].backend->name, name) == 0) {
+            *out = &list->device[i];
+            return HWB_OK;
+        }
+    HWB_TRY(find_backend(ctx, name, &backend));
+    if (strcmp(backend->name, name) != 0)
+        return hwb_fail(ctx, HWB_EDEVICE, "no device \"%s\": its plug-in calls itself \"%s\"", name,
+                        backend->name);
+    hwb_status status = backend->open ? backend->open(ctx, &state) : HWB_OK;
+    if (status != HWB_OK) {
+        hwb_fail_in(ctx, status, "no device \"%s\"", name);
+        return HWB_EDEVICE;
+    }
+    HWB_ASSERT(list->count < MAX_DEVICES);
+    hwb_device *device = &list->device[list->count++];
+    device->backend = backend;
+    device->state = state;
+    *out = device;
+    return HWB_OK;
+}
