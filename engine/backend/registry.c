@@ -30,8 +30,12 @@ typedef struct search {
     char folders[1024]; /* those searched, comma-separated */
 } search;
 
+/* dlerror names the file itself, mostly. */
 static void refuse(search *s, const char *path, const char *reason) {
-    if (!s->refused[0]) snprintf(s->refused, sizeof(s->refused), "%s: %s", path, reason);
+    if (s->refused[0]) return;
+    if (strncmp(reason, path, strlen(path)) == 0)
+        snprintf(s->refused, sizeof(s->refused), "%.500s", reason);
+    else snprintf(s->refused, sizeof(s->refused), "%.500s: %.500s", path, reason);
 }
 
 static void load(search *s, const char *path) {
@@ -133,8 +137,8 @@ static hwb_status open_devices(hwb_ctx *ctx, device_list **out) {
 }
 
 hwb_status hwb_device_open(hwb_ctx *ctx, hwb_device **out, const char *name) {
-    device_list *list;
-    const hwb_backend *backend;
+    device_list *list = NULL;
+    const hwb_backend *backend = NULL;
     void *state = NULL;
     HWB_TRY(open_devices(ctx, &list));
     for (int i = 0; i < list->count; i++)
