@@ -8,7 +8,9 @@
 
 #include <string.h>
 
-static hwb_ctx *ctx_of(hwb_graph *g) { return hwb_graph_ctx(g); }
+static hwb_ctx *ctx_of(hwb_graph *g) {
+    return hwb_graph_ctx(g);
+}
 
 static hwb_attrs zero_attrs(void) {
     hwb_attrs a;
@@ -69,7 +71,8 @@ static hwb_status meet(hwb_graph *g, hwb_id *a, hwb_id *b) {
 
 static hwb_status binary(hwb_graph *g, hwb_id *y, hwb_op op, hwb_id a, hwb_id b) {
     hwb_shape s;
-    hwb_status st = hwb_shape_broadcast(ctx_of(g), &s, hwb_graph_shape(g, a), hwb_graph_shape(g, b));
+    hwb_status st =
+        hwb_shape_broadcast(ctx_of(g), &s, hwb_graph_shape(g, a), hwb_graph_shape(g, b));
     if (st != HWB_OK) return hwb_fail_in(ctx_of(g), st, "%s", hwb_op_name(op));
     st = meet(g, &a, &b);
     if (st != HWB_OK) return hwb_fail_in(ctx_of(g), st, "%s", hwb_op_name(op));
@@ -316,8 +319,10 @@ hwb_status hwb_scatter_add(hwb_graph *g, hwb_id *y, hwb_id updates, hwb_id index
     int rest = u->ndim - ix->ndim; /* axes of the result besides the indexed one */
     if (axis < 0) axis += rest + 1;
     if (rest < 0 || axis < 0 || axis > rest)
-        return hwb_fail(ctx_of(g), HWB_ESHAPE, "scatter_add: axis %d, updates with %d axes, index "
-                        "with %d", axis, u->ndim, ix->ndim);
+        return hwb_fail(ctx_of(g), HWB_ESHAPE,
+                        "scatter_add: axis %d, updates with %d axes, index "
+                        "with %d",
+                        axis, u->ndim, ix->ndim);
     hwb_attrs a = zero_attrs();
     a.axis = axis;
     a.shape.ndim = rest + 1;

@@ -6,7 +6,9 @@
 
 #include <string.h>
 
-static hwb_ctx *ctx_of(hwb_graph *g) { return hwb_graph_ctx(g); }
+static hwb_ctx *ctx_of(hwb_graph *g) {
+    return hwb_graph_ctx(g);
+}
 
 static hwb_attrs zero_attrs(void) {
     hwb_attrs a;

@@ -7,7 +7,9 @@
 #include <math.h>
 #include <string.h>
 
-static hwb_ctx *ctx_of(hwb_graph *g) { return hwb_graph_ctx(g); }
+static hwb_ctx *ctx_of(hwb_graph *g) {
+    return hwb_graph_ctx(g);
+}
 
 static hwb_status axis_bit(hwb_graph *g, uint32_t *mask, hwb_id x, int axis) {
     return hwb_axes_mask(g, mask, x, 1, &axis);
@@ -67,7 +69,8 @@ hwb_status hwb_cross_entropy(hwb_graph *g, hwb_id *loss, hwb_id z, hwb_id labels
     if (!fits)
         return hwb_fail(ctx_of(g), HWB_ESHAPE,
                         "cross_entropy: logits [%s] want labels of that shape without the second "
-                        "axis, not [%s]", hwb_shape_text(s, zs), hwb_shape_text(t, ts));
+                        "axis, not [%s]",
+                        hwb_shape_text(s, zs), hwb_shape_text(t, ts));
     if (hwb_dtype_is_float(hwb_graph_dtype(g, labels)))
         return hwb_fail(ctx_of(g), HWB_EDTYPE, "cross_entropy: labels must be integers, not %s",
                         hwb_dtype_name(hwb_graph_dtype(g, labels)));
@@ -185,8 +188,10 @@ hwb_status hwb_layer_norm(hwb_graph *g, hwb_id *y, hwb_id x, hwb_id gamma, hwb_i
     for (int i = 0; fits && i < k; i++)
         fits = hwb_graph_shape(g, gamma)->dim[i] == hwb_graph_shape(g, x)->dim[rank - k + i];
     if (!fits)
-        return hwb_fail(ctx_of(g), HWB_ESHAPE, "layer_norm: gamma [%s] does not cover the last "
-                        "axes of [%s]", hwb_shape_text(hwb_graph_shape(g, gamma), b),
+        return hwb_fail(ctx_of(g), HWB_ESHAPE,
+                        "layer_norm: gamma [%s] does not cover the last "
+                        "axes of [%s]",
+                        hwb_shape_text(hwb_graph_shape(g, gamma), b),
                         hwb_shape_text(hwb_graph_shape(g, x), a));
     uint32_t axes = ((1u << rank) - 1u) & ~((1u << (rank - k)) - 1u);
     hwb_id mean, d, var, s;
@@ -260,7 +265,8 @@ hwb_status hwb_linear(hwb_graph *g, hwb_id *y, hwb_id x, hwb_id w, hwb_id bias) 
     if (s.ndim < 1 || ws.ndim != 2 || s.dim[s.ndim - 1] != ws.dim[1])
         return hwb_fail(ctx_of(g), HWB_ESHAPE, "linear: input [%s], weight [%s]",
                         hwb_shape_text(&s, a), hwb_shape_text(&ws, b));
-    hwb_shape flat = {.ndim = 2, .dim = {hwb_shape_numel(&s) / (ws.dim[1] ? ws.dim[1] : 1), ws.dim[1]}};
+    hwb_shape flat = {.ndim = 2,
+                      .dim = {hwb_shape_numel(&s) / (ws.dim[1] ? ws.dim[1] : 1), ws.dim[1]}};
     hwb_attrs attrs;
     memset(&attrs, 0, sizeof attrs);
     attrs.tb = 1;

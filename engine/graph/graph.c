@@ -54,7 +54,9 @@ void hwb_graph_release(hwb_graph *g) {
     free(g);
 }
 
-hwb_ctx *hwb_graph_ctx(const hwb_graph *g) { return g->ctx; }
+hwb_ctx *hwb_graph_ctx(const hwb_graph *g) {
+    return g->ctx;
+}
 
 /* ---- hash-consing ---------------------------------------------------------------- */
 
@@ -77,8 +79,7 @@ static uint64_t node_hash(hwb_op op, int n_in, const hwb_id *in, const hwb_attrs
 
 static bool node_same(const hwb__node *n, hwb_op op, int n_in, const hwb_id *in,
                       const hwb_attrs *attrs) {
-    return n->op == op && n->n_in == n_in &&
-           memcmp(n->in, in, (size_t)n_in * sizeof *in) == 0 &&
+    return n->op == op && n->n_in == n_in && memcmp(n->in, in, (size_t)n_in * sizeof *in) == 0 &&
            memcmp(&n->attrs, attrs, sizeof *attrs) == 0;
 }
 
@@ -133,8 +134,9 @@ hwb_status hwb_graph_node(hwb_graph *g, hwb_id *out, hwb_op op, int n_in, const 
     attrs = &clean;
     const hwb_shape *shapes[64];
     hwb_dtype dtypes[64];
-    if (n_in > 64) return hwb_fail(g->ctx, HWB_EARG, "%s: %d inputs, at most 64 are allowed",
-                                   hwb_op_name(op), n_in);
+    if (n_in > 64)
+        return hwb_fail(g->ctx, HWB_EARG, "%s: %d inputs, at most 64 are allowed", hwb_op_name(op),
+                        n_in);
     for (int i = 0; i < n_in; i++) {
         if (in[i] < 0 || in[i] >= g->count)
             return hwb_fail(g->ctx, HWB_EARG, "%s: input %d is not a node of this graph",
@@ -178,11 +180,21 @@ hwb_status hwb_graph_node(hwb_graph *g, hwb_id *out, hwb_op op, int n_in, const 
     return HWB_OK;
 }
 
-int hwb_graph_count(const hwb_graph *g) { return g->count; }
-hwb_op hwb_graph_op(const hwb_graph *g, hwb_id id) { return g->nodes[id]->op; }
-const hwb_shape *hwb_graph_shape(const hwb_graph *g, hwb_id id) { return &g->nodes[id]->shape; }
-hwb_dtype hwb_graph_dtype(const hwb_graph *g, hwb_id id) { return g->nodes[id]->dtype; }
-const hwb_attrs *hwb_graph_attrs(const hwb_graph *g, hwb_id id) { return &g->nodes[id]->attrs; }
+int hwb_graph_count(const hwb_graph *g) {
+    return g->count;
+}
+hwb_op hwb_graph_op(const hwb_graph *g, hwb_id id) {
+    return g->nodes[id]->op;
+}
+const hwb_shape *hwb_graph_shape(const hwb_graph *g, hwb_id id) {
+    return &g->nodes[id]->shape;
+}
+hwb_dtype hwb_graph_dtype(const hwb_graph *g, hwb_id id) {
+    return g->nodes[id]->dtype;
+}
+const hwb_attrs *hwb_graph_attrs(const hwb_graph *g, hwb_id id) {
+    return &g->nodes[id]->attrs;
+}
 int hwb_graph_inputs(const hwb_graph *g, hwb_id id, const hwb_id **in) {
     *in = g->nodes[id]->in;
     return g->nodes[id]->n_in;
@@ -250,8 +262,7 @@ static bool same_view(const hwb_tensor *a, const hwb_tensor *b) {
     const hwb_shape *s = hwb_tensor_shape(a);
     return hwb_tensor_data(a) == hwb_tensor_data(b) &&
            hwb_tensor_storage_id(a) == hwb_tensor_storage_id(b) &&
-           hwb_tensor_dtype(a) == hwb_tensor_dtype(b) &&
-           hwb_shape_equal(s, hwb_tensor_shape(b)) &&
+           hwb_tensor_dtype(a) == hwb_tensor_dtype(b) && hwb_shape_equal(s, hwb_tensor_shape(b)) &&
            memcmp(hwb_tensor_strides(a), hwb_tensor_strides(b),
                   (size_t)s->ndim * sizeof(int64_t)) == 0;
 }
@@ -266,7 +277,9 @@ hwb_status hwb_graph_lift(hwb_graph *g, hwb_id *out, hwb_tensor *t) {
     return hwb_graph_constant(g, out, t);
 }
 
-hwb_tensor *hwb_graph_tensor(const hwb_graph *g, hwb_id id) { return g->nodes[id]->tensor; }
+hwb_tensor *hwb_graph_tensor(const hwb_graph *g, hwb_id id) {
+    return g->nodes[id]->tensor;
+}
 
 /* ---- scopes ------------------------------------------------------------------------------- */
 
@@ -329,8 +342,8 @@ hwb_status hwb_graph_tap(hwb_graph *g, hwb_id *out, hwb_id x, const char *name) 
     *out = x;
     if (!tap->wanted) return HWB_OK;
     hwb_id delta;
-    HWB_TRY(hwb_graph_input(g, &delta, HWB_ROLE_DATA, g->nodes[x]->dtype, g->nodes[x]->shape,
-                            name));
+    HWB_TRY(
+        hwb_graph_input(g, &delta, HWB_ROLE_DATA, g->nodes[x]->dtype, g->nodes[x]->shape, name));
     tap->id = delta;
     return hwb_graph_node(g, out, HWB_OP_ADD, 2, (hwb_id[]){x, delta}, NULL);
 }
@@ -351,7 +364,9 @@ hwb_status hwb_graph_update(hwb_graph *g, hwb_tensor *buffer, hwb_id value) {
     return HWB_OK;
 }
 
-int hwb_graph_update_count(const hwb_graph *g) { return g->n_updates; }
+int hwb_graph_update_count(const hwb_graph *g) {
+    return g->n_updates;
+}
 
 hwb_tensor *hwb_graph_update_at(const hwb_graph *g, int i, hwb_id *value) {
     *value = g->updates[i].value;
