@@ -28,6 +28,7 @@ hwb_status hwb_ctx_fork(hwb_ctx *parent, hwb_ctx **out) {
     if (!ctx) return hwb_fail(parent, HWB_ENOMEM, "out of memory for a worker's context");
     ctx->account = hwb__account_retain(parent->account);
     ctx->threads = parent->threads;
+    ctx->is_fork = true;
     *out = ctx;
     return HWB_OK;
 }
@@ -35,6 +36,7 @@ hwb_status hwb_ctx_fork(hwb_ctx *parent, hwb_ctx **out) {
 void hwb_ctx_free(hwb_ctx *ctx) {
     if (!ctx) return;
     for (int slot = HWB_SLOT_COUNT - 1; slot >= 0; slot--) hwb_ctx_set_slot(ctx, slot, NULL, NULL);
+    if (!ctx->is_fork) hwb__cache_close(&ctx->account->cache);
     hwb__account_release(ctx->account);
     free(ctx);
 }

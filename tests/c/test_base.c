@@ -184,6 +184,33 @@ static void test_big_blocks_are_reused_and_counted(void **state) {
     test_ctx_free(ctx);
 }
 
+/* The cache of big blocks, seen from outside: the same memory comes back. */
+static void test_cache_of_big_blocks(void **state) {
+    (void)state;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    TEST_SKIP("sanitized builds free every block at once");
+#else
+    hwb_ctx *ctx = test_ctx_new();
+    size_t mib = 1 << 20;
+    void *a = hwb_alloc(ctx, 4 * mib + 1);
+    uintptr_t at = (uintptr_t)a;
+    hwb_free(a);
+    a = hwb_alloc(ctx, 4 * mib);
+    assert_true((uintptr_t)a == at);
+    assert_int_equal(hwb_memory(ctx).live, 4 * mib);
+    hwb_free(a);
+    a = hwb_alloc(ctx, 2 * mib); /* half the size: not worth a block of 4 MiB */
+    assert_true((uintptr_t)a != at);
+    hwb_free(a);
+    /* Memory that waits does not stand against the limit. */
+    hwb_memory_set_limit(ctx, 5 * mib);
+    a = hwb_alloc(ctx, 5 * mib);
+    assert_non_null(a);
+    hwb_free(a);
+    test_ctx_free(ctx);
+#endif
+}
+
 static void test_block_outlives_context(void **state) {
     (void)state;
     hwb_ctx *ctx = test_ctx_new();
@@ -399,6 +426,7 @@ int main(void) {
         cmocka_unit_test(test_limit),
         cmocka_unit_test(test_failure_injection),
         cmocka_unit_test(test_big_blocks_are_reused_and_counted),
+        cmocka_unit_test(test_cache_of_big_blocks),
         cmocka_unit_test(test_block_outlives_context),
         cmocka_unit_test(test_account_from_many_threads),
         cmocka_unit_test(test_debug_memory_is_poisoned),
