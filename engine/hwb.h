@@ -6,6 +6,7 @@
 
 #include "base/base.h"
 #include "tensor/tensor.h"
+#include "io/io.h"
 #include "graph/graph.h"
 #include "graph/build.h"
 #include "graph/compose.h"
