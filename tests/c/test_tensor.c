@@ -1,0 +1,660 @@
+/*
+ * test_tensor.c: engine/tensor: shapes, views, copies between any strides and
+ * dtypes against an element-by-element model, sums, and random fills.
+ */
+#include "testing.h"
+
+#include <omp.h>
+
+#include "tensor/tensor.h"
+
+static hwb_tensor *arange(hwb_ctx *ctx, hwb_dtype dtype, hwb_shape shape) {
+    hwb_tensor *t = NULL;
+    assert_ok(ctx, hwb_tensor_new(ctx, &t, dtype, shape));
+    for (int64_t i = 0; i < hwb_tensor_numel(t); i++) hwb_tensor_set(t, i, (double)i);
+    return t;
+}
+
+/* Element of a view by its strides alone: the model the engine is held to. */
+static double model_get(const hwb_tensor *t, int64_t flat) {
+    const hwb_shape *s = hwb_tensor_shape(t);
+    int64_t at = 0;
+    for (int i = s->ndim - 1; i >= 0; i--) {
+        at += flat % s->dim[i] * hwb_tensor_strides(t)[i];
+        flat /= s->dim[i];
+    }
+    const void *data = hwb_tensor_data(t);
+    switch (hwb_tensor_dtype(t)) {
+    case HWB_F32: return (double)((const float *)data)[at];
+    case HWB_F64: return ((const double *)data)[at];
+    case HWB_I32: return (double)((const int32_t *)data)[at];
+    case HWB_I64: return (double)((const int64_t *)data)[at];
+    default: return (double)((const uint8_t *)data)[at];
+    }
+}
+
+static void assert_same_values(const hwb_tensor *a, const hwb_tensor *b) {
+    assert_true(hwb_shape_equal(hwb_tensor_shape(a), hwb_tensor_shape(b)));
+    for (int64_t i = 0; i < hwb_tensor_numel(a); i++) {
+        double x = model_get(a, i), y = model_get(b, i);
+        if (x != y) fail_msg("element %lld: %.17g and %.17g", (long long)i, x, y);
+    }
+}
+
+/* ---- dtypes and shapes ------------------------------------------------------------ */
+
+static void test_dtypes(void **state) {
+    (void)state;
+    hwb_dtype d = HWB_BOOL;
+    assert_true(hwb_dtype_parse("float64", &d));
+    assert_int_equal(d, HWB_F64);
+    assert_false(hwb_dtype_parse("float16", &d));
+    assert_false(hwb_dtype_parse("", &d));
+    assert_int_equal(d, HWB_F64);
+    assert_string_equal(hwb_dtype_name(HWB_U8), "uint8");
+    assert_int_equal(hwb_dtype_size(HWB_I64), 8);
+    assert_true(hwb_dtype_is_float(HWB_F32));
+    assert_false(hwb_dtype_is_float(HWB_BOOL));
+}
+
+static void test_shape_text_and_check(void **state) {
+    (void)state;
+    hwb_ctx *ctx = test_ctx_new();
+    char text[HWB_SHAPE_TEXT];
+    hwb_shape s = hwb_shape_of(3, 2, 3, 4), none = hwb_shape_of(0);
+    assert_string_equal(hwb_shape_text(&s, text), "2x3x4");
+    assert_string_equal(hwb_shape_text(&none, text), "scalar");
+    assert_int_equal(hwb_shape_numel(&s), 24);
+    assert_int_equal(hwb_shape_numel(&none), 1);
+    assert_ok(ctx, hwb_shape_check(ctx, &s));
+    s.dim[1] = -3;
+    assert_fails(ctx, hwb_shape_check(ctx, &s), HWB_ESHAPE, "2x-3x4");
+    hwb_shape big = {.ndim = 3, .dim = {(int64_t)1 << 40, (int64_t)1 << 40, 2}};
+    assert_fails(ctx, hwb_shape_check(ctx, &big), HWB_ESHAPE, "1099511627776x1099511627776x2");
+    big.dim[2] = 0; /* no elements, but its strides would still overflow */
+    assert_fails(ctx, hwb_shape_check(ctx, &big), HWB_ESHAPE, "more elements");
+    big.ndim = 9;
+    assert_fails(ctx, hwb_shape_check(ctx, &big), HWB_ESHAPE, "at most 8");
+    hwb_shape worst = {.ndim = 8};
+    for (int i = 0; i < 8; i++) worst.dim[i] = INT64_MIN;
+    assert_in_range(strlen(hwb_shape_text(&worst, text)), 100, HWB_SHAPE_TEXT - 1);
+    hwb_tensor *t = NULL;
+    assert_fails(ctx, hwb_tensor_new(ctx, &t, HWB_F32, worst), HWB_ESHAPE, "negative");
+    assert_fails(ctx, hwb_tensor_new(ctx, &t, (hwb_dtype)17, none), HWB_EDTYPE, "17");
+    assert_null(t);
+    test_ctx_free(ctx);
+}
+
+static void test_shape_broadcast(void **state) {
+    (void)state;
+    hwb_ctx *ctx = test_ctx_new();
+    hwb_shape a = hwb_shape_of(3, 4, 1, 3), b = hwb_shape_of(2, 5, 1),
+              want = hwb_shape_of(3, 4, 5, 3);
+    hwb_shape out = {0}, none = {0}, c = hwb_shape_of(1, 2), empty = hwb_shape_of(2, 0, 1);
+    assert_ok(ctx, hwb_shape_broadcast(ctx, &out, &a, &b));
+    assert_true(hwb_shape_equal(&out, &want));
+    assert_ok(ctx, hwb_shape_broadcast(ctx, &out, &none, &a));
+    assert_true(hwb_shape_equal(&out, &a));
+    assert_ok(ctx, hwb_shape_broadcast(ctx, &out, &empty, &c)); /* 0 against 1 is 0 */
+    want = hwb_shape_of(2, 0, 2);
+    assert_true(hwb_shape_equal(&out, &want));
+    assert_fails(ctx, hwb_shape_broadcast(ctx, &out, &a, &c), HWB_ESHAPE, "4x1x3 and 2");
+    assert_true(hwb_shape_equal(&out, &want)); /* untouched by the failure */
+    test_ctx_free(ctx);
+}
+
+/* ---- life ---------------------------------------------------------------------------- */
+
+static int freed;
+static void count_free(void *user) {
+    freed += *(int *)user;
+}
+
+static void test_storage_lives_with_its_views(void **state) {
+    (void)state;
+    hwb_ctx *ctx = test_ctx_new();
+    float data[6] = {0, 1, 2, 3, 4, 5};
+    int one = 1;
+    freed = 0;
+    hwb_tensor *t = NULL, *row = NULL, *flat = NULL;
+    assert_ok(ctx,
+              hwb_tensor_wrap(ctx, &t, HWB_F32, hwb_shape_of(2, 2, 3), data, count_free, &one));
+    assert_ok(ctx, hwb_tensor_select(ctx, &row, t, 0, 1));
+    assert_ok(ctx, hwb_tensor_reshape(ctx, &flat, row, hwb_shape_of(2, 3, 1)));
+    assert_ptr_equal(hwb_tensor_storage_id(flat), hwb_tensor_storage_id(t));
+    assert_ptr_equal(hwb_tensor_data(t), data);
+    hwb_tensor_release(hwb_tensor_retain(t));
+    hwb_tensor_release(t);
+    hwb_tensor_release(row);
+    assert_int_equal(freed, 0);
+    assert_near(hwb_tensor_get(flat, 2), 5, 0);
+    hwb_tensor_release(flat);
+    assert_int_equal(freed, 1);
+    hwb_shape bad = hwb_shape_of(1, -1); /* wrap takes the memory also when it fails */
+    assert_fails(ctx, hwb_tensor_wrap(ctx, &t, HWB_F32, bad, data, count_free, &one), HWB_ESHAPE,
+                 "negative");
+    assert_int_equal(freed, 2);
+    hwb_tensor_release(NULL);
+    test_ctx_free(ctx);
+}
+
+static void test_tensor_outlives_context(void **state) {
+    (void)state;
+    hwb_ctx *ctx = test_ctx_new();
+    hwb_tensor *t = NULL;
+    assert_ok(ctx, hwb_tensor_zeros(ctx, &t, HWB_F64, hwb_shape_of(1, 200000)));
+    hwb_ctx_free(ctx);
+    hwb_tensor_set(t, 199999, 3);
+    assert_near(hwb_tensor_sum(t), 3, 0);
+    hwb_tensor_release(t);
+}
+
+static void test_versions(void **state) {
+    (void)state;
+    hwb_ctx *ctx = test_ctx_new();
+    hwb_tensor *t = arange(ctx, HWB_F32, hwb_shape_of(2, 2, 2)), *view = NULL;
+    assert_ok(ctx, hwb_tensor_select(ctx, &view, t, 0, 0));
+    uint64_t v = hwb_tensor_version(t);
+    hwb_tensor_get(t, 0);
+    assert_int_equal(hwb_tensor_version(t), v);
+    hwb_tensor_set(view, 0, 9);
+    assert_int_equal(hwb_tensor_version(t), v + 1);
+    assert_ok(ctx, hwb_tensor_fill(ctx, t, 1));
+    assert_ok(ctx, hwb_tensor_copy(ctx, view, view));
+    assert_int_equal(hwb_tensor_version(view), v + 3);
+    hwb_tensor_release(view);
+    hwb_tensor_release(t);
+    test_ctx_free(ctx);
+}
+
+static void test_failed_allocations_leave_nothing(void **state) {
+    (void)state;
+    hwb_ctx *ctx = test_ctx_new();
+    hwb_memory_set_limit(ctx, 1000);
+    hwb_tensor *t = NULL, *u = NULL;
+    assert_fails(ctx, hwb_tensor_new(ctx, &u, HWB_F64, hwb_shape_of(2, 50, 50)), HWB_ENOMEM,
+                 "tensor 50x50 float64: out of memory");
+    hwb_shape huge = {.ndim = 2, .dim = {(int64_t)1 << 30, (int64_t)1 << 29}};
+    hwb_memory_set_limit(ctx, 0);
+    assert_fails(ctx, hwb_tensor_new(ctx, &u, HWB_F32, huge), HWB_ENOMEM, "out of memory");
+    t = arange(ctx, HWB_F32, hwb_shape_of(2, 10, 20));
+    hwb_memory_set_limit(ctx, 1000);
+    hwb_tensor *cols = NULL;
+    assert_ok(ctx, hwb_tensor_permute(ctx, &cols, t, (const int[]){1, 0}));
+    assert_fails(ctx, hwb_tensor_clone(ctx, &u, t), HWB_ENOMEM, "10x20");
+    assert_fails(ctx, hwb_tensor_contiguous(ctx, &u, cols), HWB_ENOMEM, "20x10");
+    assert_fails(ctx, hwb_tensor_to(ctx, &u, t, HWB_F64), HWB_ENOMEM, "10x20 float64");
+    assert_fails(ctx, hwb_tensor_reshape(ctx, &u, cols, hwb_shape_of(1, 200)), HWB_ENOMEM, "");
+    hwb_tensor *square = NULL, *turned = NULL;
+    assert_ok(ctx, hwb_tensor_slice(ctx, &square, t, 1, 0, 10, 1));
+    assert_ok(ctx, hwb_tensor_permute(ctx, &turned, square, (const int[]){1, 0}));
+    assert_fails(ctx, hwb_tensor_copy(ctx, square, turned), HWB_ENOMEM,
+                 ""); /* overlap: temporary */
+    assert_null(u);
+    assert_int_equal(hwb_memory(ctx).live, 800);
+    hwb_tensor_release(turned);
+    hwb_tensor_release(square);
+    hwb_tensor_release(cols);
+    hwb_tensor_release(t);
+    test_ctx_free(ctx);
+}
+
+/* ---- views --------------------------------------------------------------------------------- */
+
+static void test_reshape(void **state) {
+    (void)state;
+    hwb_ctx *ctx = test_ctx_new();
+    hwb_tensor *t = arange(ctx, HWB_I32, hwb_shape_of(3, 2, 3, 4)), *v = NULL, *w = NULL;
+    assert_ok(ctx, hwb_tensor_reshape(ctx, &v, t, hwb_shape_of(2, -1, 4)));
+    assert_int_equal(hwb_tensor_shape(v)->dim[0], 6);
+    assert_ptr_equal(hwb_tensor_storage_id(v), hwb_tensor_storage_id(t));
+    hwb_tensor_release(v);
+    /* Strides 4,12,1 of [3,2,4] can be split … */
+    assert_ok(ctx, hwb_tensor_permute(ctx, &v, t, (const int[]){1, 0, 2}));
+    assert_ok(ctx, hwb_tensor_reshape(ctx, &w, v, hwb_shape_of(5, 3, 1, 2, 2, 2)));
+    assert_ptr_equal(hwb_tensor_storage_id(w), hwb_tensor_storage_id(t));
+    for (int64_t i = 0; i < 24; i++) assert_near(model_get(w, i), model_get(v, i), 0);
+    hwb_tensor_release(w);
+    /* … and merging the first two needs a copy. */
+    assert_ok(ctx, hwb_tensor_reshape(ctx, &w, v, hwb_shape_of(2, 6, -1)));
+    assert_ptr_not_equal(hwb_tensor_storage_id(w), hwb_tensor_storage_id(t));
+    assert_true(hwb_tensor_is_contiguous(w));
+    for (int64_t i = 0; i < 24; i++) assert_near(model_get(w, i), model_get(v, i), 0);
+    hwb_tensor_release(w);
+    hwb_shape bad = hwb_shape_of(2, 5, -1), two = hwb_shape_of(2, -1, -1);
+    assert_fails(ctx, hwb_tensor_reshape(ctx, &w, t, bad), HWB_ESHAPE,
+                 "2x3x4 (24 elements) to 5x-1");
+    assert_fails(ctx, hwb_tensor_reshape(ctx, &w, t, two), HWB_ESHAPE, "only one");
+    assert_fails(ctx, hwb_tensor_reshape(ctx, &w, t, hwb_shape_of(2, 0, -1)), HWB_ESHAPE, "fit");
+    assert_fails(ctx, hwb_tensor_reshape(ctx, &w, t, hwb_shape_of(1, 23)), HWB_ESHAPE, "fit");
+    assert_fails(ctx, hwb_tensor_reshape(ctx, &w, t, hwb_shape_of(2, -2, -12)), HWB_ESHAPE, "");
+    hwb_tensor_release(v);
+    hwb_tensor_release(t);
+    t = arange(ctx, HWB_F32, hwb_shape_of(2, 0, 4));
+    assert_ok(ctx, hwb_tensor_reshape(ctx, &v, t, hwb_shape_of(2, 7, 0)));
+    hwb_tensor_release(v);
+    assert_fails(ctx, hwb_tensor_reshape(ctx, &v, t, hwb_shape_of(1, 1)), HWB_ESHAPE, "");
+    hwb_tensor_release(t);
+    test_ctx_free(ctx);
+}
+
+static void test_slice_and_select(void **state) {
+    (void)state;
+    hwb_ctx *ctx = test_ctx_new();
+    hwb_tensor *t = arange(ctx, HWB_F32, hwb_shape_of(2, 4, 10)), *v = NULL, *w = NULL;
+    assert_ok(ctx, hwb_tensor_slice(ctx, &v, t, 1, 1, 3, 4)); /* columns 1, 5, 9 */
+    double want[] = {1, 5, 9, 11, 15, 19, 21, 25, 29, 31, 35, 39};
+    for (int i = 0; i < 12; i++) assert_near(hwb_tensor_get(v, i), want[i], 0);
+    assert_ok(ctx, hwb_tensor_select(ctx, &w, v, 0, 2));
+    assert_int_equal(hwb_tensor_shape(w)->ndim, 1);
+    assert_int_equal(hwb_tensor_get_int(w, 1), 25);
+    hwb_tensor_release(w);
+    hwb_tensor_release(v);
+    assert_fails(ctx, hwb_tensor_slice(ctx, &v, t, 1, 1, 4, 4 /* 13 */), HWB_EARG, "4x10");
+    assert_fails(ctx, hwb_tensor_slice(ctx, &v, t, 1, 0, 1, 0), HWB_EARG, "steps of 0");
+    assert_fails(ctx, hwb_tensor_slice(ctx, &v, t, 1, -1, 1, 1), HWB_EARG, "");
+    assert_fails(ctx, hwb_tensor_slice(ctx, &v, t, 1, 10, 1, 1), HWB_EARG, "");
+    assert_fails(ctx, hwb_tensor_slice(ctx, &v, t, 1, 0, INT64_MAX, INT64_MAX), HWB_EARG, "");
+    assert_fails(ctx, hwb_tensor_slice(ctx, &v, t, 2, 0, 1, 1), HWB_EARG, "dim 3");
+    assert_fails(ctx, hwb_tensor_select(ctx, &v, t, 0, 4), HWB_EARG, "index 5 is outside dim 1");
+    assert_fails(ctx, hwb_tensor_select(ctx, &v, t, -1, 0), HWB_EARG, "");
+    assert_ok(ctx, hwb_tensor_slice(ctx, &v, t, 0, 4, 0, 1)); /* empty, at the end */
+    assert_int_equal(hwb_tensor_numel(v), 0);
+    assert_near(hwb_tensor_sum(v), 0, 0);
+    hwb_tensor_release(v);
+    assert_ok(ctx, hwb_tensor_slice(ctx, &v, t, 0, 3, 1, INT64_MAX)); /* step unused: no overflow */
+    assert_near(hwb_tensor_get(v, 0), 30, 0);
+    hwb_tensor_release(v);
+    assert_fails(ctx, hwb_tensor_permute(ctx, &v, t, (const int[]){0, 0}), HWB_EARG, "once");
+    assert_fails(ctx, hwb_tensor_permute(ctx, &v, t, (const int[]){0, 2}), HWB_EARG, "once");
+    hwb_tensor_release(t);
+    test_ctx_free(ctx);
+}
+
+static void test_expand(void **state) {
+    (void)state;
+    hwb_ctx *ctx = test_ctx_new();
+    hwb_tensor *t = arange(ctx, HWB_F64, hwb_shape_of(2, 3, 1)), *v = NULL, *dense = NULL;
+    assert_ok(ctx, hwb_tensor_expand(ctx, &v, t, hwb_shape_of(3, 2, 3, 4)));
+    assert_int_equal(hwb_tensor_strides(v)[2], 0);
+    assert_false(hwb_tensor_is_contiguous(v));
+    assert_near(hwb_tensor_sum(v), 2 * 4 * (0 + 1 + 2), 0);
+    assert_ok(ctx, hwb_tensor_contiguous(ctx, &dense, v));
+    assert_same_values(v, dense);
+    assert_fails(ctx, hwb_tensor_fill(ctx, v, 1), HWB_EARG, "broadcast view (2x3x4)");
+    assert_fails(ctx, hwb_tensor_copy(ctx, v, dense), HWB_EARG, "broadcast view");
+    hwb_tensor_release(dense);
+    hwb_tensor_release(v);
+    assert_fails(ctx, hwb_tensor_expand(ctx, &v, t, hwb_shape_of(2, 4, 4)), HWB_ESHAPE, "3x1");
+    assert_fails(ctx, hwb_tensor_expand(ctx, &v, t, hwb_shape_of(1, 3)), HWB_ESHAPE, "");
+    hwb_tensor_release(t);
+    test_ctx_free(ctx);
+}
+
+/* ---- copies ------------------------------------------------------------------------------------ */
+
+/* A random view of a random tensor: permuted, sliced with steps, sometimes
+ * broadcast.  `draw` moves on. */
+static hwb_tensor *random_view(hwb_ctx *ctx, hwb_rng rng, uint64_t *draw, hwb_dtype dtype,
+                               bool writable) {
+    hwb_shape s = {.ndim = (int)hwb_rng_below(rng, (*draw)++, 5)};
+    for (int i = 0; i < s.ndim; i++) s.dim[i] = 1 + (int64_t)hwb_rng_below(rng, (*draw)++, 9);
+    if (s.ndim > 0 && hwb_rng_below(rng, (*draw)++, 3) == 0)
+        s.dim[s.ndim - 1] = 60 + (int64_t)hwb_rng_below(rng, (*draw)++, 80);
+    if (s.ndim > 1 && hwb_rng_below(rng, (*draw)++, 3) == 0)
+        s.dim[0] = 60 + (int64_t)hwb_rng_below(rng, (*draw)++, 80);
+    hwb_tensor *t = NULL, *v = NULL;
+    assert_ok(ctx, hwb_tensor_new(ctx, &t, dtype, s));
+    for (int64_t i = 0; i < hwb_tensor_numel(t); i++)
+        hwb_tensor_set(t, i, (double)hwb_rng_below(rng, (uint64_t)i, 200) - 20.5);
+    int axes[HWB_MAX_DIMS];
+    int64_t order[HWB_MAX_DIMS];
+    hwb_rng_permutation((hwb_rng){(*draw)++, 77}, s.ndim, order);
+    for (int i = 0; i < s.ndim; i++) axes[i] = (int)order[i];
+    assert_ok(ctx, hwb_tensor_permute(ctx, &v, t, axes));
+    hwb_tensor_release(t);
+    for (int i = 0; i < s.ndim; i++) {
+        int64_t dim = hwb_tensor_shape(v)->dim[i];
+        uint64_t kind = hwb_rng_below(rng, (*draw)++, 4);
+        t = v;
+        if (kind == 0) assert_ok(ctx, hwb_tensor_slice(ctx, &v, t, i, 0, (dim + 1) / 2, 2));
+        else if (kind == 1)
+            assert_ok(ctx, hwb_tensor_slice(ctx, &v, t, i, dim / 3, dim - dim / 3, 1));
+        else hwb_tensor_retain(t);
+        hwb_tensor_release(t);
+    }
+    if (!writable && hwb_rng_below(rng, (*draw)++, 2)) {
+        hwb_shape wide = *hwb_tensor_shape(v);
+        for (int i = 0; i < wide.ndim; i++)
+            if (wide.dim[i] == 1) wide.dim[i] = 3;
+        t = v;
+        assert_ok(ctx, hwb_tensor_expand(ctx, &v, t, wide));
+        hwb_tensor_release(t);
+    }
+    return v;
+}
+
+/* What a conversion of x to dtype must give. */
+static double model_convert(double x, hwb_dtype dtype) {
+    switch (dtype) {
+    case HWB_F32: return (double)(float)x;
+    case HWB_F64: return x;
+    case HWB_I32:
+    case HWB_I64: return trunc(x);
+    case HWB_U8: return x <= 0 ? 0 : x >= 255 ? 255 : trunc(x);
+    default: return x != 0;
+    }
+}
+
+static void test_copies_of_random_views(void **state) {
+    (void)state;
+    hwb_ctx *ctx = test_ctx_new();
+    hwb_set_threads(ctx, 2);
+    uint64_t draw = 0;
+    hwb_rng rng = {.seed = 3, .stream = 1};
+    for (int round = 0; round < 600; round++) {
+        hwb_dtype from = (hwb_dtype)hwb_rng_below(rng, draw++, HWB_DTYPE_COUNT);
+        hwb_dtype to = (hwb_dtype)hwb_rng_below(rng, draw++, HWB_DTYPE_COUNT);
+        hwb_tensor *src = random_view(ctx, rng, &draw, from, false);
+        hwb_tensor *out = NULL, *dense = NULL, *flat = NULL;
+        assert_ok(ctx, hwb_tensor_clone(ctx, &out, src));
+        assert_true(hwb_tensor_is_contiguous(out));
+        assert_same_values(src, out);
+        hwb_tensor_release(out);
+        assert_ok(ctx, hwb_tensor_to(ctx, &out, src, to));
+        assert_int_equal(hwb_tensor_dtype(out), to);
+        for (int64_t i = 0; i < hwb_tensor_numel(src); i++) {
+            double x = model_get(src, i), want = model_convert(x, to);
+            assert_true(model_get(out, i) == want);
+            assert_true(hwb_tensor_get(src, i) == x);
+            assert_true(hwb_tensor_get_int(out, i) == (int64_t)want);
+        }
+        /* Into strided memory too: dst and src exchange roles of strides. */
+        hwb_tensor *dst = random_view(ctx, rng, &draw, to, true);
+        assert_ok(ctx, hwb_tensor_fill(ctx, dst, 3));
+        for (int64_t i = 0; i < hwb_tensor_numel(dst); i++)
+            assert_true(model_get(dst, i) == model_convert(3, to));
+        hwb_shape line = {.ndim = 1, .dim = {hwb_tensor_numel(dst)}};
+        assert_ok(ctx, hwb_tensor_new(ctx, &flat, from, line));
+        for (int64_t i = 0; i < line.dim[0]; i++) hwb_tensor_set(flat, i, (double)(i % 100) - 3.5);
+        assert_ok(ctx, hwb_tensor_reshape(ctx, &dense, flat, *hwb_tensor_shape(dst)));
+        assert_ok(ctx, hwb_tensor_copy(ctx, dst, dense));
+        for (int64_t i = 0; i < line.dim[0]; i++)
+            assert_true(model_get(dst, i) == model_convert(model_get(flat, i), to));
+        hwb_tensor_release(dense);
+        hwb_tensor_release(flat);
+        hwb_tensor_release(dst);
+        hwb_tensor_release(out);
+        hwb_tensor_release(src);
+    }
+    test_ctx_free(ctx);
+}
+
+/* Merging and splitting axes of any view shows the same elements in order. */
+static void test_reshapes_of_random_views(void **state) {
+    (void)state;
+    hwb_ctx *ctx = test_ctx_new();
+    uint64_t draw = 0;
+    hwb_rng rng = {.seed = 8, .stream = 1};
+    int shared = 0, copied = 0;
+    for (int round = 0; round < 400; round++) {
+        hwb_tensor *v = random_view(ctx, rng, &draw, HWB_I32, false), *w = NULL;
+        const hwb_shape *s = hwb_tensor_shape(v);
+        if (s->ndim >= 2) {
+            int merged = (int)hwb_rng_below(rng, draw++, (uint64_t)s->ndim - 1);
+            hwb_shape to = {.ndim = 0};
+            for (int i = 0; i < s->ndim; i++) {
+                if (i == merged + 1) to.dim[to.ndim - 1] *= s->dim[i];
+                else if (s->dim[i] % 2 == 0 && i != merged && to.ndim < 5)
+                    to.dim[to.ndim++] = 2, to.dim[to.ndim++] = s->dim[i] / 2;
+                else to.dim[to.ndim++] = s->dim[i];
+            }
+            to.dim[hwb_rng_below(rng, draw++, (uint64_t)to.ndim)] = -1;
+            assert_ok(ctx, hwb_tensor_reshape(ctx, &w, v, to));
+            assert_int_equal(hwb_tensor_numel(w), hwb_tensor_numel(v));
+            for (int64_t i = 0; i < hwb_tensor_numel(v); i++)
+                assert_true(model_get(w, i) == model_get(v, i));
+            bool same = hwb_tensor_storage_id(w) == hwb_tensor_storage_id(v);
+            shared += same;
+            copied += !same;
+        }
+        hwb_tensor_release(w);
+        hwb_tensor_release(v);
+    }
+    assert_true(shared > 20 && copied > 20); /* both ways were taken */
+    test_ctx_free(ctx);
+}
+
+/* Sizes that go parallel, in the layouts that networks use. */
+static void test_big_copies(void **state) {
+    (void)state;
+    hwb_ctx *ctx = test_ctx_new();
+    hwb_set_threads(ctx, 4);
+    static const int order[][4] = {{0, 2, 3, 1}, {0, 3, 1, 2}, {3, 2, 1, 0}, {1, 0, 2, 3}};
+    static const int sizes[][4] = {{5, 3, 97, 83}, {2, 65, 31, 33}, {129, 300, 1, 3}};
+    for (size_t k = 0; k < sizeof sizes / sizeof sizes[0]; k++) {
+        const int *n = sizes[k];
+        hwb_tensor *t = arange(ctx, HWB_F32, hwb_shape_of(4, n[0], n[1], n[2], n[3]));
+        for (size_t i = 0; i < sizeof order / sizeof order[0]; i++) {
+            hwb_tensor *v = NULL, *dense = NULL, *wide = NULL;
+            assert_ok(ctx, hwb_tensor_permute(ctx, &v, t, order[i]));
+            assert_ok(ctx, hwb_tensor_contiguous(ctx, &dense, v));
+            assert_same_values(v, dense);
+            assert_ok(ctx, hwb_tensor_to(ctx, &wide, v, HWB_F64));
+            assert_same_values(v, wide);
+            hwb_tensor_release(wide);
+            hwb_tensor_release(dense);
+            hwb_tensor_release(v);
+        }
+        hwb_tensor_release(t);
+    }
+    hwb_tensor *line = arange(ctx, HWB_I64, hwb_shape_of(1, 100001)), *copy = NULL;
+    assert_ok(ctx, hwb_tensor_clone(ctx, &copy, line));
+    assert_same_values(line, copy);
+    hwb_tensor_release(copy);
+    hwb_tensor_release(line);
+    hwb_set_threads(ctx, 0);
+    test_ctx_free(ctx);
+}
+
+static void test_copy_broadcasts_and_overlaps(void **state) {
+    (void)state;
+    hwb_ctx *ctx = test_ctx_new();
+    hwb_tensor *t = arange(ctx, HWB_F32, hwb_shape_of(2, 30, 30)), *turned = NULL, *before = NULL;
+    assert_ok(ctx, hwb_tensor_clone(ctx, &before, t));
+    assert_ok(ctx, hwb_tensor_permute(ctx, &turned, t, (const int[]){1, 0}));
+    assert_ok(ctx, hwb_tensor_copy(ctx, t, turned)); /* transposition in place */
+    for (int64_t i = 0; i < 30; i++)
+        for (int64_t j = 0; j < 30; j++)
+            assert_near(hwb_tensor_get(t, i * 30 + j), (double)(j * 30 + i), 0);
+    assert_ok(ctx, hwb_tensor_copy(ctx, t, before));
+    hwb_tensor *low = NULL, *high = NULL; /* rows 0..28 := rows 1..29, as memmove does */
+    assert_ok(ctx, hwb_tensor_slice(ctx, &low, t, 0, 0, 29, 1));
+    assert_ok(ctx, hwb_tensor_slice(ctx, &high, t, 0, 1, 29, 1));
+    assert_ok(ctx, hwb_tensor_copy(ctx, high, low));
+    for (int64_t i = 0; i < 29 * 30; i++) assert_near(hwb_tensor_get(high, i), (double)i, 0);
+    hwb_tensor *row = arange(ctx, HWB_I32, hwb_shape_of(1, 30));
+    assert_ok(ctx, hwb_tensor_copy(ctx, t, row));
+    for (int64_t i = 0; i < 900; i++) assert_near(hwb_tensor_get(t, i), (double)(i % 30), 0);
+    hwb_tensor *seven = NULL;
+    assert_ok(ctx, hwb_tensor_scalar(ctx, &seven, HWB_BOOL, 7));
+    assert_ok(ctx, hwb_tensor_copy(ctx, t, seven));
+    assert_near(hwb_tensor_sum(t), 900, 0);
+    assert_fails(ctx, hwb_tensor_copy(ctx, row, t), HWB_ESHAPE, "30x30 into shape 30");
+    hwb_tensor *all[] = {seven, row, high, low, turned, before, t};
+    for (size_t i = 0; i < 7; i++) hwb_tensor_release(all[i]);
+    test_ctx_free(ctx);
+}
+
+/* Ends of the ranges, NaN and infinities: saturation, never undefined. */
+static void test_conversion_edges(void **state) {
+    (void)state;
+    hwb_ctx *ctx = test_ctx_new();
+    static const struct {
+        double x;
+        int64_t i32, i64, u8, b;
+    } row[] = {
+        {0.9, 0, 0, 0, 1},
+        {-0.9, 0, 0, 0, 1},
+        {-0.0, 0, 0, 0, 0},
+        {255.99, 255, 255, 255, 1},
+        {256, 256, 256, 255, 1},
+        {-1, -1, -1, 0, 1},
+        {2147483647.5, INT32_MAX, 2147483647, 255, 1},
+        {2147483648.0, INT32_MAX, 2147483648, 255, 1},
+        {-2147483648.9, INT32_MIN, -2147483648, 0, 1},
+        {-2147483650.0, INT32_MIN, -2147483650, 0, 1},
+        {9.3e18, INT32_MAX, INT64_MAX, 255, 1},
+        {0x1p63, INT32_MAX, INT64_MAX, 255, 1},
+        {-0x1p63, INT32_MIN, INT64_MIN, 0, 1},
+        {-1e300, INT32_MIN, INT64_MIN, 0, 1},
+        {INFINITY, INT32_MAX, INT64_MAX, 255, 1},
+        {-INFINITY, INT32_MIN, INT64_MIN, 0, 1},
+        {NAN, 0, 0, 0, 1},
+    };
+    enum { N = sizeof row / sizeof row[0] };
+    hwb_tensor *x = NULL, *y[4] = {NULL};
+    assert_ok(ctx, hwb_tensor_new(ctx, &x, HWB_F64, hwb_shape_of(1, N)));
+    for (int i = 0; i < N; i++) hwb_tensor_set(x, i, row[i].x);
+    static const hwb_dtype to[4] = {HWB_I32, HWB_I64, HWB_U8, HWB_BOOL};
+    for (int k = 0; k < 4; k++) assert_ok(ctx, hwb_tensor_to(ctx, &y[k], x, to[k]));
+    for (int i = 0; i < N; i++) {
+        assert_true(hwb_tensor_get_int(y[0], i) == row[i].i32);
+        assert_true(hwb_tensor_get_int(y[1], i) == row[i].i64);
+        assert_true(hwb_tensor_get_int(y[2], i) == row[i].u8);
+        assert_true(hwb_tensor_get_int(y[3], i) == row[i].b);
+        assert_true(hwb_tensor_get_int(x, i) == row[i].i64);
+    }
+    for (int k = 0; k < 4; k++) hwb_tensor_release(y[k]);
+    hwb_tensor_release(x);
+    /* int64 to narrower integers saturates; int64 keeps its low bits */
+    int64_t wide[] = {INT64_MIN, -1, 300, INT64_MAX, ((int64_t)1 << 53) + 1};
+    assert_ok(ctx, hwb_tensor_from(ctx, &x, HWB_I64, hwb_shape_of(1, 5), wide));
+    assert_true(hwb_tensor_get_int(x, 4) == wide[4]);
+    assert_ok(ctx, hwb_tensor_to(ctx, &y[0], x, HWB_I32));
+    assert_ok(ctx, hwb_tensor_to(ctx, &y[1], x, HWB_U8));
+    static const int32_t narrow[] = {INT32_MIN, -1, 300, INT32_MAX, INT32_MAX};
+    static const uint8_t bytes[] = {0, 0, 255, 255, 255};
+    assert_memory_equal(hwb_tensor_data(y[0]), narrow, sizeof narrow);
+    assert_memory_equal(hwb_tensor_data(y[1]), bytes, sizeof bytes);
+    for (int k = 0; k < 2; k++) hwb_tensor_release(y[k]);
+    hwb_tensor_release(x);
+    test_ctx_free(ctx);
+}
+
+/* ---- sums ------------------------------------------------------------------------------------------ */
+
+static void test_sums(void **state) {
+    (void)state;
+    hwb_ctx *ctx = test_ctx_new();
+    enum { N = 700 };
+    hwb_tensor *t = NULL, *turned = NULL, *dense = NULL;
+    assert_ok(ctx, hwb_tensor_new(ctx, &t, HWB_F32, hwb_shape_of(2, N, N)));
+    assert_ok(ctx, hwb_tensor_fill_normal(ctx, t, (hwb_rng){4, 4}));
+    long double sum = 0, square = 0;
+    const float *x = hwb_tensor_data(t);
+    for (int i = 0; i < N * N; i++) sum += x[i], square += (long double)x[i] * x[i];
+    assert_near(hwb_tensor_sum(t), (double)sum, 1e-12);
+    assert_near(hwb_tensor_dot(t, t), (double)square, 1e-13);
+    /* the same bits from any strides and at any thread count */
+    assert_ok(ctx, hwb_tensor_permute(ctx, &turned, t, (const int[]){1, 0}));
+    assert_ok(ctx, hwb_tensor_contiguous(ctx, &dense, turned));
+    double want_sum = hwb_tensor_sum(dense), want_dot = hwb_tensor_dot(dense, t);
+    for (int threads = 1; threads <= 4; threads++) {
+        hwb_set_threads(ctx, threads);
+        assert_int_equal(omp_get_max_threads(), threads);
+        assert_true(hwb_tensor_sum(turned) == want_sum);
+        assert_true(hwb_tensor_dot(turned, t) == want_dot);
+        assert_true(hwb_tensor_dot(t, turned) == want_dot);
+    }
+    assert_true(hwb_tensor_all_finite(turned));
+    hwb_tensor_set(t, N * N - 1, INFINITY);
+    assert_false(hwb_tensor_all_finite(turned));
+    hwb_tensor_set(t, N * N - 1, NAN);
+    assert_false(hwb_tensor_all_finite(t));
+    hwb_tensor_set(t, N * N - 1, 3e38);
+    assert_true(hwb_tensor_all_finite(t));
+    hwb_set_threads(ctx, 0);
+    hwb_tensor_release(dense);
+    hwb_tensor_release(turned);
+    hwb_tensor_release(t);
+    /* every length around the lanes, blocks and parts */
+    static const int sizes[] = {0, 1, 7, 8, 9, 1023, 1024, 1025, 16384, 65535, 65537, 1100000};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        double n = sizes[i];
+        assert_ok(ctx, hwb_tensor_new(ctx, &t, HWB_I32, hwb_shape_of(1, sizes[i])));
+        int32_t *k = hwb_tensor_data(t);
+        for (int j = 0; j < sizes[i]; j++) k[j] = j;
+        assert_near(hwb_tensor_sum(t), n * (n - 1) / 2, 0);
+        assert_near(hwb_tensor_dot(t, t), (n - 1) * n * (2 * n - 1) / 6, 1e-15);
+        hwb_tensor_release(t);
+    }
+    test_ctx_free(ctx);
+}
+
+/* ---- random fills ------------------------------------------------------------------------------------ */
+
+static void test_fills_depend_on_index_only(void **state) {
+    (void)state;
+    hwb_ctx *ctx = test_ctx_new();
+    hwb_rng rng = {.seed = 11, .stream = 12};
+    typedef hwb_status (*fill_fn)(hwb_ctx *, hwb_tensor *, hwb_rng);
+    static const fill_fn fill[] = {hwb_tensor_fill_uniform, hwb_tensor_fill_normal,
+                                   hwb_tensor_fill_rademacher};
+    for (int k = 0; k < 3; k++) {
+        hwb_tensor *t = NULL, *back = NULL, *turned = NULL;
+        assert_ok(ctx, hwb_tensor_new(ctx, &t, HWB_F64, hwb_shape_of(2, 211, 307)));
+        assert_ok(ctx, hwb_tensor_new(ctx, &back, HWB_F64, hwb_shape_of(2, 307, 211)));
+        assert_ok(ctx, hwb_tensor_permute(ctx, &turned, back, (const int[]){1, 0}));
+        hwb_set_threads(ctx, 1);
+        assert_ok(ctx, fill[k](ctx, t, rng));
+        hwb_set_threads(ctx, 4);
+        assert_ok(ctx, fill[k](ctx, turned, rng)); /* other strides, other threads */
+        assert_same_values(t, turned);
+        for (uint64_t i = 0; i < 300; i++) {
+            double want = k == 0   ? hwb_rng_uniform(rng, i)
+                          : k == 1 ? hwb_rng_normal(rng, i)
+                                   : hwb_rng_sign(rng, i);
+            assert_true(hwb_tensor_get(t, (int64_t)i) == want);
+        }
+        hwb_tensor_release(turned);
+        hwb_tensor_release(back);
+        hwb_tensor_release(t);
+    }
+    hwb_set_threads(ctx, 0);
+    hwb_tensor *t = NULL;
+    assert_ok(ctx, hwb_tensor_new(ctx, &t, HWB_F32, hwb_shape_of(1, 1 << 20)));
+    assert_ok(ctx, hwb_tensor_fill_uniform(ctx, t, rng));
+    const float *x = hwb_tensor_data(t);
+    for (int i = 0; i < 1 << 20; i++) assert_true(x[i] >= 0 && x[i] < 1); /* 1 never, by rounding */
+    hwb_tensor_release(t);
+    assert_ok(ctx, hwb_tensor_zeros(ctx, &t, HWB_BOOL, hwb_shape_of(1, 4)));
+    assert_fails(ctx, hwb_tensor_fill_normal(ctx, t, rng), HWB_EDTYPE, "not bool");
+    assert_fails(ctx, hwb_tensor_fill_uniform(ctx, t, rng), HWB_EDTYPE, "not bool");
+    assert_fails(ctx, hwb_tensor_fill_rademacher(ctx, t, rng), HWB_EDTYPE, "bool");
+    hwb_tensor_release(t);
+    test_ctx_free(ctx);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_dtypes),
+        cmocka_unit_test(test_shape_text_and_check),
+        cmocka_unit_test(test_shape_broadcast),
+        cmocka_unit_test(test_storage_lives_with_its_views),
+        cmocka_unit_test(test_tensor_outlives_context),
+        cmocka_unit_test(test_versions),
+        cmocka_unit_test(test_failed_allocations_leave_nothing),
+        cmocka_unit_test(test_reshape),
+        cmocka_unit_test(test_slice_and_select),
+        cmocka_unit_test(test_expand),
+        cmocka_unit_test(test_copies_of_random_views),
+        cmocka_unit_test(test_reshapes_of_random_views),
+        cmocka_unit_test(test_big_copies),
+        cmocka_unit_test(test_copy_broadcasts_and_overlaps),
+        cmocka_unit_test(test_conversion_edges),
+        cmocka_unit_test(test_sums),
+        cmocka_unit_test(test_fills_depend_on_index_only),
+    };
+    return RUN_TESTS(tests);
+}
