@@ -54,6 +54,8 @@ static void text_add(text *out, const char *fmt, ...) {
 /* ---- how numbers are shown --------------------------------------------------------------- */
 
 typedef struct style {
+    hwb_dtype dtype;
+    bool alone;      /* a single element: as many digits as it has */
     bool whole;      /* integers: no decimals */
     bool scientific; /* too wide a range for fixed decimals */
     double scale;    /* shown value = value / scale */
@@ -69,10 +71,15 @@ static int64_t shown_index(int64_t k, int64_t n) {
     return n > SHOWN && k >= EDGE ? n - SHOWN + k : k;
 }
 
-static int cell_text(const style *s, double x, bool is_int, int64_t i, char buf[64]) {
-    if (is_int) return snprintf(buf, 64, "%lld", (long long)i);
+/* Element `flat` of t in buf; returns its width. */
+static int cell_text(const style *s, const hwb_tensor *t, int64_t flat, char buf[64]) {
+    int64_t i = hwb_tensor_get_int(t, flat);
+    if (s->dtype == HWB_BOOL) return snprintf(buf, 64, i ? "true" : "false");
+    if (!hwb_dtype_is_float(s->dtype)) return snprintf(buf, 64, "%lld", (long long)i);
+    double x = hwb_tensor_get(t, flat);
     if (isnan(x)) return snprintf(buf, 64, "nan");
     if (isinf(x)) return snprintf(buf, 64, x > 0 ? "inf" : "-inf");
+    if (s->alone) return snprintf(buf, 64, "%.*g", s->dtype == HWB_F32 ? 7 : 14, x);
     if (s->whole) return snprintf(buf, 64, "%.0f", x);
     if (s->scientific) return snprintf(buf, 64, "%.4e", x);
     return snprintf(buf, 64, "%.4f", x / s->scale);
@@ -98,33 +105,33 @@ static int64_t corner_flat(const corner *c, const hwb_shape *shape) {
     return flat;
 }
 
+/* Fixed decimals, a common factor or exponents: whatever loses least. */
+static void choose_notation(style *s, const hwb_tensor *t) {
+    double low = INFINITY, high = 0; /* of the finite, non-zero magnitudes */
+    corner c = {0};
+    s->whole = true;
+    do {
+        double x = fabs(hwb_tensor_get(t, corner_flat(&c, &t->shape)));
+        if (!isfinite(x) || x == 0) continue;
+        if (x != floor(x)) s->whole = false;
+        if (x > high) high = x;
+        if (x < low) low = x;
+    } while (corner_next(&c, &t->shape, t->shape.ndim));
+    if (high >= 1e8) s->whole = false;
+    if (s->whole) return;
+    bool far_from_1 = high >= 1e5 || high < 1e-2;
+    s->scientific = high / low > (far_from_1 ? 1e4 : 1e8) || high < 1e-300;
+    if (far_from_1 && !s->scientific) s->scale = pow(10, floor(log10(high)));
+}
+
 /* The style that fits all shown elements; t has elements. */
 static style choose_style(const hwb_tensor *t) {
-    style s = {.whole = true, .scale = 1, .width = 1};
-    double low = INFINITY, high = 0; /* of the finite, non-zero magnitudes */
-    bool is_int = !hwb_dtype_is_float(t->dtype);
+    style s = {.dtype = t->dtype, .alone = t->numel == 1, .scale = 1, .width = 1};
+    if (hwb_dtype_is_float(t->dtype) && !s.alone) choose_notation(&s, t);
     corner c = {0};
-    if (!is_int) {
-        do {
-            double x = fabs(hwb_tensor_get(t, corner_flat(&c, &t->shape)));
-            if (!isfinite(x) || x == 0) continue;
-            if (x != floor(x)) s.whole = false;
-            if (x > high) high = x;
-            if (x < low) low = x;
-        } while (corner_next(&c, &t->shape, t->shape.ndim));
-        if (high >= 1e8) s.whole = false;
-        if (!s.whole) {
-            s.scientific = high / low > 1e8;
-            if (!s.scientific && (high >= 1e5 || high < 1e-2))
-                s.scale = pow(10, floor(log10(high)));
-        }
-    }
-    c = (corner){0};
     do {
         char buf[64];
-        int64_t flat = corner_flat(&c, &t->shape);
-        int n = cell_text(&s, is_int ? 0 : hwb_tensor_get(t, flat), is_int,
-                          is_int ? hwb_tensor_get_int(t, flat) : 0, buf);
+        int n = cell_text(&s, t, corner_flat(&c, &t->shape), buf);
         if (n > s.width) s.width = n;
     } while (corner_next(&c, &t->shape, t->shape.ndim));
     return s;
@@ -156,9 +163,7 @@ static void add_stats(text *out, const hwb_tensor *t) {
 
 static void add_cell(text *out, const style *s, const hwb_tensor *t, int64_t flat) {
     char buf[64];
-    bool is_int = !hwb_dtype_is_float(t->dtype);
-    cell_text(s, is_int ? 0 : hwb_tensor_get(t, flat), is_int,
-              is_int ? hwb_tensor_get_int(t, flat) : 0, buf);
+    cell_text(s, t, flat, buf);
     text_add(out, "  %*s", s->width, buf);
 }
 

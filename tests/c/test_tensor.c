@@ -636,6 +636,66 @@ static void test_fills_depend_on_index_only(void **state) {
     test_ctx_free(ctx);
 }
 
+/* ---- text ------------------------------------------------------------------------------------------ */
+
+static void assert_text(hwb_ctx *ctx, hwb_dtype dtype, hwb_shape shape, const double *x,
+                        const char *want) {
+    hwb_tensor *t = NULL;
+    assert_ok(ctx, hwb_tensor_new(ctx, &t, dtype, shape));
+    for (int64_t i = 0; i < hwb_tensor_numel(t); i++) hwb_tensor_set(t, i, x ? x[i] : (double)i);
+    char *text = hwb_tensor_format(t);
+    assert_non_null(text);
+    assert_string_equal(text, want);
+    free(text);
+    hwb_tensor_release(t);
+}
+
+static void test_format(void **state) {
+    (void)state;
+    hwb_ctx *ctx = test_ctx_new();
+    assert_text(ctx, HWB_F32, hwb_shape_of(0), (double[]){3.25}, "tensor scalar float32\n  3.25");
+    assert_text(ctx, HWB_F64, hwb_shape_of(1, 1), (double[]){5e-324},
+                "tensor 1 float64\n  4.9406564584125e-324");
+    assert_text(ctx, HWB_F32, hwb_shape_of(2, 2, 2), NULL, "tensor 2x2 float32\n  0  1\n  2  3");
+    assert_text(ctx, HWB_F32, hwb_shape_of(2, 1, 3), (double[]){1.5, -2, NAN},
+                "tensor 1x3 float32\n   1.5000  -2.0000      nan");
+    assert_text(ctx, HWB_F64, hwb_shape_of(1, 2), (double[]){1.5e-5, -2.25e-4},
+                "tensor 2 float64\n1e-04 *\n   0.1500  -2.2500");
+    assert_text(ctx, HWB_F64, hwb_shape_of(1, 3), (double[]){1.5e-5, 2e7, -INFINITY},
+                "tensor 3 float64\n  1.5000e-05  2.0000e+07        -inf");
+    assert_text(ctx, HWB_F64, hwb_shape_of(1, 2), (double[]){5e-324, 1e-310},
+                "tensor 2 float64\n  4.9407e-324  1.0000e-310");
+    assert_text(ctx, HWB_BOOL, hwb_shape_of(1, 2), NULL, "tensor 2 bool\n  false   true");
+    assert_text(ctx, HWB_U8, hwb_shape_of(2, 0, 3), NULL, "tensor 0x3 uint8");
+    assert_text(ctx, HWB_I64, hwb_shape_of(1, 7), NULL, "tensor 7 int64\n  0  1  2  …  4  5  6");
+    assert_text(ctx, HWB_I32, hwb_shape_of(2, 7, 1), NULL,
+                "tensor 7x1 int32\n  0\n  1\n  2\n  …\n  4\n  5\n  6");
+    assert_text(ctx, HWB_I32, hwb_shape_of(3, 2, 1, 2), NULL,
+                "tensor 2x1x2 int32\n(1,.,.) =\n  0  1\n(2,.,.) =\n  2  3");
+    test_ctx_free(ctx);
+}
+
+static void test_format_of_big_tensors(void **state) {
+    (void)state;
+    hwb_ctx *ctx = test_ctx_new();
+    hwb_tensor *t = arange(ctx, HWB_F64, hwb_shape_of(4, 10, 10, 10, 20)), *v = NULL;
+    hwb_tensor_set(t, 7, NAN);
+    char *text = hwb_tensor_format(t);
+    assert_non_null(strstr(text, "min 0  max 19999  mean 10000  nan 1\n"));
+    assert_non_null(strstr(text, "(1,3,.,.) =\n"));
+    assert_null(strstr(text, "(1,4,.,.)"));
+    assert_non_null(strstr(text, "… 94 more …\n(10,8,.,.) =\n"));
+    assert_true(strlen(text) < 6000);
+    free(text);
+    assert_ok(ctx, hwb_tensor_permute(ctx, &v, t, (const int[]){3, 0, 1, 2}));
+    text = hwb_tensor_format(v);
+    assert_non_null(strstr(text, "tensor 20x10x10x10 float64\nmin 0  max 19999"));
+    free(text);
+    hwb_tensor_release(v);
+    hwb_tensor_release(t);
+    test_ctx_free(ctx);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_dtypes),
@@ -655,6 +715,8 @@ int main(void) {
         cmocka_unit_test(test_conversion_edges),
         cmocka_unit_test(test_sums),
         cmocka_unit_test(test_fills_depend_on_index_only),
+        cmocka_unit_test(test_format),
+        cmocka_unit_test(test_format_of_big_tensors),
     };
     return RUN_TESTS(tests);
 }
