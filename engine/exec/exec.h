@@ -15,9 +15,9 @@
 typedef struct hwb_program hwb_program;
 
 typedef struct hwb_compile_options {
-    const char *device;   /* "cpu" (default), "ref", "cuda" */
-    bool no_fuse;         /* one kernel a node: for tests and for finding NaNs */
-    bool no_layout;       /* keep images as N,C,H,W */
+    const char *device; /* "cpu" (default), "ref", "cuda" */
+    bool no_fuse;       /* one kernel a node: for tests and for finding NaNs */
+    bool no_layout;     /* keep images as N,C,H,W */
 } hwb_compile_options;
 
 /* Compile what `outputs` need (ids of g; HWB_NONE is refused).  The graph is
@@ -47,8 +47,8 @@ typedef struct hwb_program_info {
     size_t arena_bytes, kept_bytes, constant_bytes;
     int64_t macs[HWB_ROLE_COUNT]; /* multiply-adds of each stage */
     int kernels_in_stage[HWB_ROLE_COUNT];
-    int64_t runs[HWB_ROLE_COUNT];     /* times each stage ran */
-    double seconds[HWB_ROLE_COUNT];   /* in total */
+    int64_t runs[HWB_ROLE_COUNT];   /* times each stage ran */
+    double seconds[HWB_ROLE_COUNT]; /* in total */
     double compile_seconds;
 } hwb_program_info;
 HWB_API hwb_program_info hwb_program_stats(const hwb_program *p);

@@ -1,0 +1,115 @@
+/*
+ * compile_i.h: from a graph to a plan.
+ *
+ *   simplify   algebra, constant folding, dead code; rebuilds the graph
+ *   layout     images as N,H,W,C for backends that want it; rebuilds the graph
+ *   group      sums into convolutions, pointwise chains into fused kernels
+ *   plan       stages, schedule, buffers
+ *
+ * Rebuilding passes return a new graph with `outputs` renumbered in place and
+ * `map` (old id -> new id, HWB_NONE = gone) for the inputs.
+ */
+#ifndef HWB_COMPILE_I_H
+#define HWB_COMPILE_I_H
+
+#include "backend/backend.h"
+#include "graph/build.h"
+#include "graph/graph_i.h"
+
+hwb_status hwb__simplify(hwb_graph *g, hwb_graph **out, int n_out, hwb_id *outputs, hwb_id *map);
+hwb_status hwb__layout(hwb_graph *g, hwb_graph **out, int n_out, hwb_id *outputs, hwb_id *map);
+/* A leaf again in another graph (same role, name, tensor, constant). */
+hwb_status hwb__copy_leaf(const hwb_graph *from, hwb_id id, hwb_graph *to, hwb_id *out);
+
+/* ---- groups ---------------------------------------------------------------- */
+
+/* What becomes of each node: a unit of the schedule is one kernel. */
+typedef struct hwb__groups {
+    int count; /* nodes */
+    int *unit; /* node -> unit, -1 for leaves, aliases and dead nodes */
+    int n_units;
+    hwb_id *alias;  /* node -> node whose value it shares (itself if none) */
+    hwb_id *add_to; /* conv node -> node whose value it adds to its result, or NONE */
+    uint8_t *stage; /* node -> hwb_role */
+    bool *needed;
+    bool *output; /* node (after alias) is asked for */
+} hwb__groups;
+
+hwb_status hwb__group(const hwb_graph *g, hwb__groups *out, int n_out, const hwb_id *outputs,
+                      bool fuse);
+void hwb__groups_free(hwb__groups *q);
+
+/* ---- plan ---------------------------------------------------------------------- */
+
+typedef enum hwb__place {
+    HWB__AT_INPUT,  /* memory of the tensor given for an input or constant */
+    HWB__AT_OUTPUT, /* memory of a result tensor */
+    HWB__AT_KEPT,   /* program memory that lives between runs */
+    HWB__AT_ARENA   /* program memory for one stage */
+} hwb__place;
+
+typedef struct hwb__value {
+    hwb_id node; /* that made it (never an alias) */
+    hwb_vdesc desc;
+    hwb__place place;
+    int index;     /* leaf number or output number */
+    size_t offset; /* kept, arena */
+    size_t bytes;
+    uint8_t stage;
+    int first, last; /* steps between which it lives, within its stage */
+} hwb__value;
+
+typedef struct hwb__step {
+    hwb_id node; /* the node, or the last node of a fused group */
+    hwb_op op;   /* FUSED for groups */
+    uint8_t stage;
+    int n_in, n_out;
+    int *in, *out;      /* value numbers */
+    hwb_vdesc *in_desc; /* as the kernel sees them (a reshape is only a description) */
+    hwb_vdesc *out_desc;
+    hwb_fused *fused; /* owned; NULL for single nodes */
+    hwb_finstr *instr;
+    hwb_fout *fout;
+    hwb_id *out_node; /* node of each output, for messages */
+    int n_nodes;      /* how many graph nodes it stands for */
+    uint32_t stable;
+    int64_t macs;
+} hwb__step;
+
+typedef struct hwb__leaf {
+    hwb_id node;
+    int value;
+} hwb__leaf;
+
+typedef struct hwb__output {
+    int value; /* whose memory holds it */
+    hwb_vdesc desc;
+    bool direct; /* the kernel writes into the result tensor */
+} hwb__output;
+
+typedef struct hwb__plan {
+    hwb__value *values;
+    int n_values;
+    hwb__step *steps; /* in schedule order: by stage, then topologically */
+    int n_steps;
+    hwb__leaf *leaves;
+    int n_leaves;
+    hwb__output *outputs;
+    int n_outputs;
+    size_t arena_bytes, kept_bytes;
+    int last_stage;
+} hwb__plan;
+
+hwb_status hwb__plan_make(const hwb_graph *g, hwb__plan **out, int n_out, const hwb_id *outputs,
+                          bool fuse);
+void hwb__plan_free(hwb__plan *p);
+
+/* Describe unit members as a register program (fuse.c); fills in/out nodes. */
+hwb_status hwb__fuse_step(const hwb_graph *g, const hwb__groups *q, int n, const hwb_id *members,
+                          int n_stored, const hwb_id *stored, hwb__step *step, hwb_id *in_nodes);
+/* Node can be an instruction of a fused group. */
+bool hwb__fusible(const hwb_graph *g, hwb_id id);
+/* Shape over which a fusible node iterates. */
+const hwb_shape *hwb__fuse_space(const hwb_graph *g, hwb_id id);
+
+#endif

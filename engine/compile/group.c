@@ -1,0 +1,375 @@
+/*
+ * group.c: which nodes become one kernel.
+ *
+ * First, sums into convolutions: in a + conv(..) the convolution adds to a in
+ * place (an accumulate post-op costs nothing), so the sum is no pass of its own.
+ * Then pointwise nodes of one stage and one iteration space join the group of a
+ * producer, with sums over some of its dims as trailing reductions, as long as
+ * the units stay free of cycles and within the limits of backend.h.
+ */
+#include "compile/compile_i.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- classification --------------------------------------------------------------- */
+
+static bool fusible_dtype(const hwb_graph *g, hwb_id id) {
+    return hwb_dtype_is_float(g->nodes[id]->dtype) || g->nodes[id]->dtype == HWB_BOOL;
+}
+
+bool hwb__fusible(const hwb_graph *g, hwb_id id) {
+    const hwb__node *n = g->nodes[id];
+    hwb_dtype seen = HWB_DTYPE_COUNT;
+    if (!hwb_op_is_pointwise(n->op) && n->op != HWB_OP_SUM && n->op != HWB_OP_CAST) return false;
+    if (n->op == HWB_OP_SUM && !hwb_dtype_is_float(n->dtype)) return false;
+    for (int i = -1; i < n->n_in; i++) { /* one float dtype in a kernel, bool beside it */
+        hwb_id v = i < 0 ? id : n->in[i];
+        if (!fusible_dtype(g, v)) return false;
+        if (g->nodes[v]->dtype == HWB_BOOL) continue;
+        if (seen != HWB_DTYPE_COUNT && seen != g->nodes[v]->dtype) return false;
+        seen = g->nodes[v]->dtype;
+    }
+    return seen != HWB_DTYPE_COUNT;
+}
+
+const hwb_shape *hwb__fuse_space(const hwb_graph *g, hwb_id id) {
+    const hwb__node *n = g->nodes[id];
+    return n->op == HWB_OP_SUM ? &g->nodes[n->in[0]]->shape : &n->shape;
+}
+
+static bool is_conv(hwb_op op) {
+    return op == HWB_OP_CONV || op == HWB_OP_CONV_BWD_DATA || op == HWB_OP_CONV_BWD_WEIGHTS;
+}
+
+static void find_stages(const hwb_graph *g, uint8_t *stage) {
+    for (hwb_id id = 0; id < g->count; id++) {
+        const hwb__node *n = g->nodes[id];
+        stage[id] = n->op == HWB_OP_INPUT ? (uint8_t)n->attrs.role : 0;
+        for (int i = 0; i < n->n_in; i++)
+            if (stage[n->in[i]] > stage[id]) stage[id] = stage[n->in[i]];
+    }
+}
+
+static hwb_id value_of(const hwb__groups *q, hwb_id id) {
+    while (q->alias[id] != id) id = q->alias[id];
+    return id;
+}
+
+/* ---- sums into convolutions ----------------------------------------------------------- */
+
+/* conv may add to `other` in place of the node `sum`: both used here only. */
+static bool can_accumulate(const hwb_graph *g, const hwb__groups *q, const int *uses, hwb_id sum,
+                           hwb_id conv, hwb_id other) {
+    const hwb__node *c = g->nodes[conv], *o = g->nodes[other];
+    return is_conv(c->op) && uses[conv] == 1 && uses[other] == 1 && !q->output[conv] &&
+           !q->output[other] && q->add_to[conv] == HWB_NONE && q->alias[conv] == conv &&
+           q->stage[conv] == q->stage[sum] && q->stage[other] == q->stage[sum] &&
+           hwb_op_family(o->op) != HWB_FAMILY_LEAF && o->op != HWB_OP_RESHAPE &&
+           hwb_shape_equal(&o->shape, &c->shape) &&
+           hwb_shape_equal(&c->shape, &g->nodes[sum]->shape) && conv != other;
+}
+
+static void accumulate_sums(const hwb_graph *g, hwb__groups *q, const int *uses) {
+    for (hwb_id id = 0; id < g->count; id++) {
+        const hwb__node *n = g->nodes[id];
+        if (!q->needed[id] || n->op != HWB_OP_ADD) continue;
+        for (int i = 1; i >= 0; i--) {
+            if (!can_accumulate(g, q, uses, id, n->in[i], n->in[1 - i])) continue;
+            q->add_to[n->in[i]] = value_of(q, n->in[1 - i]);
+            q->alias[id] = n->in[i];
+            if (q->output[id]) q->output[n->in[i]] = true;
+            break;
+        }
+    }
+}
+
+/* ---- fused groups ------------------------------------------------------------------------- */
+
+typedef struct grouper {
+    const hwb_graph *g;
+    hwb__groups *q;
+    hwb_id **members; /* by unit; NULL once merged away */
+    int *n_members;
+    int *seen; /* by unit: last search that visited it */
+    int search;
+    int *stack;
+    const int *uses; /* by node: readers of its value */
+} grouper;
+
+/* Can unit `from` reach, going backwards, one of the units in `merge`?  Units
+ * older than every member of the merge cannot. */
+static bool reaches(grouper *c, int from, int n, const int *merge, hwb_id oldest) {
+    int top = 0;
+    if (c->seen[from] == c->search) return false;
+    c->seen[from] = c->search;
+    c->stack[top++] = from;
+    while (top) {
+        int u = c->stack[--top];
+        for (int k = 0; k < n; k++)
+            if (u == merge[k]) return true;
+        if (c->members[u][c->n_members[u] - 1] < oldest) continue;
+        for (int m = 0; m < c->n_members[u]; m++) {
+            hwb_id id = c->members[u][m];
+            const hwb__node *node = c->g->nodes[id];
+            for (int i = -1; i < node->n_in; i++) {
+                hwb_id in = i < 0 ? c->q->add_to[id] : node->in[i];
+                if (in == HWB_NONE) continue;
+                int v = c->q->unit[value_of(c->q, in)];
+                if (v < 0 || c->seen[v] == c->search) continue;
+                c->seen[v] = c->search;
+                c->stack[top++] = v;
+            }
+        }
+    }
+    return false;
+}
+
+static bool in_list(int u, int n, const int *list) {
+    for (int i = 0; i < n; i++)
+        if (list[i] == u) return true;
+    return false;
+}
+
+/* Joining the units `merge` would make a cycle when an outside producer of one
+ * member depends on another member. */
+static bool makes_cycle(grouper *c, int n, const int *merge) {
+    hwb_id oldest = c->g->count;
+    for (int k = 0; k < n; k++)
+        if (c->members[merge[k]][0] < oldest) oldest = c->members[merge[k]][0];
+    c->search++;
+    for (int k = 0; k < n; k++)
+        for (int m = 0; m < c->n_members[merge[k]]; m++) {
+            const hwb__node *node = c->g->nodes[c->members[merge[k]][m]];
+            for (int i = 0; i < node->n_in; i++) {
+                hwb_id v = value_of(c->q, node->in[i]);
+                int u = c->q->unit[v];
+                if (u < 0) continue;
+                if (in_list(u, n, merge)) { /* a sum is complete only after the kernel */
+                    if (c->g->nodes[v]->op == HWB_OP_SUM || v != node->in[i]) return true;
+                    continue;
+                }
+                if (reaches(c, u, n, merge, oldest)) return true;
+            }
+        }
+    return false;
+}
+
+/* Results of the merge that somebody outside reads, so that must be stored. */
+static int count_stored(grouper *c, int n, const int *merge, hwb_id *ids, int *inside) {
+    int total = 0, stored = 0;
+    for (int k = 0; k < n; k++)
+        for (int m = 0; m < c->n_members[merge[k]]; m++) {
+            ids[total] = c->members[merge[k]][m];
+            inside[total++] = 0;
+        }
+    for (int j = 0; j < total; j++)
+        for (int i = 0; i < c->g->nodes[ids[j]]->n_in; i++)
+            for (int m = 0; m < total; m++)
+                if (ids[m] == c->g->nodes[ids[j]]->in[i]) inside[m]++;
+    for (int m = 0; m < total; m++) stored += c->q->output[ids[m]] || inside[m] < c->uses[ids[m]];
+    return stored;
+}
+
+/* Instructions, distinct outside inputs and stored results stay within bounds. */
+static bool within_limits(grouper *c, int n, const int *merge) {
+    hwb_id ins[HWB_FUSED_MAX_IN], ids[HWB_FUSED_MAX_INSTR];
+    int n_ins = 0, instr = 0, total = 0, inside[HWB_FUSED_MAX_INSTR];
+    for (int k = 0; k < n; k++) total += c->n_members[merge[k]];
+    if (total > HWB_FUSED_MAX_INSTR / 2) return false;
+    for (int k = 0; k < n; k++) {
+        for (int m = 0; m < c->n_members[merge[k]]; m++) {
+            const hwb__node *node = c->g->nodes[c->members[merge[k]][m]];
+            instr++;
+            for (int i = 0; i < node->n_in; i++) {
+                hwb_id v = node->in[i];
+                if (c->g->nodes[v]->op == HWB_OP_FILL) {
+                    instr++;
+                    continue;
+                }
+                if (in_list(c->q->unit[v], n, merge)) continue;
+                int j = 0;
+                while (j < n_ins && ins[j] != v) j++;
+                if (j < n_ins) continue;
+                if (n_ins == HWB_FUSED_MAX_IN) return false;
+                ins[n_ins++] = v;
+            }
+        }
+    }
+    return instr <= HWB_FUSED_MAX_INSTR &&
+           count_stored(c, n, merge, ids, inside) <= HWB_FUSED_MAX_OUT;
+}
+
+static int compare_ids(const void *a, const void *b) {
+    return *(const hwb_id *)a - *(const hwb_id *)b;
+}
+
+/* Union of the units in merge[0..n): kept as merge[0], members in id order. */
+static hwb_status join(grouper *c, int n, const int *merge) {
+    int total = 0, to = merge[0];
+    for (int k = 0; k < n; k++) total += c->n_members[merge[k]];
+    hwb_id *ids = malloc((size_t)total * sizeof *ids);
+    if (!ids) return hwb_fail(c->g->ctx, HWB_ENOMEM, "out of memory while compiling");
+    total = 0;
+    for (int k = 0; k < n; k++) {
+        int u = merge[k];
+        memcpy(ids + total, c->members[u], (size_t)c->n_members[u] * sizeof *ids);
+        total += c->n_members[u];
+        free(c->members[u]);
+        c->members[u] = NULL;
+        c->n_members[u] = 0;
+    }
+    qsort(ids, (size_t)total, sizeof *ids, compare_ids);
+    for (int i = 0; i < total; i++) c->q->unit[ids[i]] = to;
+    c->members[to] = ids;
+    c->n_members[to] = total;
+    return HWB_OK;
+}
+
+static bool joinable(grouper *c, hwb_id a, hwb_id b) {
+    const hwb_graph *g = c->g;
+    return hwb__fusible(g, a) && hwb__fusible(g, b) && c->q->stage[a] == c->q->stage[b] &&
+           hwb_shape_equal(hwb__fuse_space(g, a), hwb__fuse_space(g, b));
+}
+
+/* The float dtype of a fusible node's kernel. */
+static hwb_dtype kernel_dtype(const hwb_graph *g, hwb_id id) {
+    const hwb__node *n = g->nodes[id];
+    if (n->dtype != HWB_BOOL) return n->dtype;
+    for (int i = 0; i < n->n_in; i++)
+        if (g->nodes[n->in[i]]->dtype != HWB_BOOL) return g->nodes[n->in[i]]->dtype;
+    return HWB_F32;
+}
+
+static hwb_status try_join(grouper *c, hwb_id id, hwb_id other) {
+    hwb_id v = value_of(c->q, other);
+    int merge[2] = {c->q->unit[v], c->q->unit[id]};
+    if (merge[0] < 0 || merge[0] == merge[1] || v != other) return HWB_OK;
+    if (!joinable(c, id, v) || kernel_dtype(c->g, id) != kernel_dtype(c->g, v)) return HWB_OK;
+    if (!within_limits(c, 2, merge) || makes_cycle(c, 2, merge)) return HWB_OK;
+    return join(c, 2, merge);
+}
+
+/* Join each node to its producers; a sum's result is not available inside. */
+static hwb_status join_producers(grouper *c) {
+    const hwb_graph *g = c->g;
+    for (hwb_id id = 0; id < g->count; id++) {
+        const hwb__node *n = g->nodes[id];
+        if (c->q->unit[id] < 0 || !hwb__fusible(g, id)) continue;
+        for (int i = 0; i < n->n_in; i++)
+            if (g->nodes[n->in[i]]->op != HWB_OP_SUM) HWB_TRY(try_join(c, id, n->in[i]));
+    }
+    return HWB_OK;
+}
+
+/* Join groups that read the same large value: it is then read once. */
+static hwb_status join_siblings(grouper *c) {
+    const hwb_graph *g = c->g;
+    hwb_id *reader = malloc((size_t)(g->count + 1) * sizeof *reader);
+    if (!reader) return hwb_fail(g->ctx, HWB_ENOMEM, "out of memory while compiling");
+    hwb_status st = HWB_OK;
+    for (hwb_id id = 0; id < g->count; id++) reader[id] = HWB_NONE;
+    for (hwb_id id = 0; id < g->count && st == HWB_OK; id++) {
+        const hwb__node *n = g->nodes[id];
+        if (c->q->unit[id] < 0 || !hwb__fusible(g, id)) continue;
+        for (int i = 0; i < n->n_in && st == HWB_OK; i++) {
+            hwb_id v = n->in[i];
+            if (!hwb_shape_equal(&g->nodes[v]->shape, hwb__fuse_space(g, id)) ||
+                hwb_shape_numel(&g->nodes[v]->shape) < 1024)
+                continue;
+            if (reader[v] != HWB_NONE) st = try_join(c, id, reader[v]);
+            reader[v] = id;
+        }
+    }
+    free(reader);
+    return st;
+}
+
+static hwb_status fuse_groups(const hwb_graph *g, hwb__groups *q, const int *uses) {
+    size_t n = (size_t)q->n_units + 1;
+    grouper c = {.g = g,
+                 .q = q,
+                 .uses = uses,
+                 .members = calloc(n, sizeof *c.members),
+                 .n_members = calloc(n, sizeof *c.n_members),
+                 .seen = calloc(n, sizeof *c.seen),
+                 .stack = calloc(n, sizeof *c.stack)};
+    hwb_status st = c.members && c.n_members && c.seen && c.stack
+                        ? HWB_OK
+                        : hwb_fail(g->ctx, HWB_ENOMEM, "out of memory while compiling");
+    for (hwb_id id = 0; id < g->count && st == HWB_OK; id++) {
+        int u = q->unit[id];
+        if (u < 0) continue;
+        c.members[u] = malloc(sizeof(hwb_id));
+        if (!c.members[u]) st = hwb_fail(g->ctx, HWB_ENOMEM, "out of memory while compiling");
+        else c.members[u][0] = id;
+        c.n_members[u] = 1;
+    }
+    if (st == HWB_OK) st = join_producers(&c);
+    if (st == HWB_OK) st = join_siblings(&c);
+    for (int u = 0; c.members && u < q->n_units; u++) free(c.members[u]);
+    free(c.members);
+    free(c.n_members);
+    free(c.seen);
+    free(c.stack);
+    return st;
+}
+
+/* ---- all of it -------------------------------------------------------------------------------- */
+
+static bool is_alias(const hwb_graph *g, hwb_id id) {
+    return g->nodes[id]->op == HWB_OP_RESHAPE;
+}
+
+static void count_uses(const hwb_graph *g, const hwb__groups *q, int *uses) {
+    for (hwb_id id = 0; id < g->count; id++)
+        for (int i = 0; q->needed[id] && i < g->nodes[id]->n_in; i++) uses[g->nodes[id]->in[i]]++;
+}
+
+hwb_status hwb__group(const hwb_graph *g, hwb__groups *q, int n_out, const hwb_id *outputs,
+                      bool fuse) {
+    size_t n = (size_t)g->count + 1;
+    int *uses = calloc(n, sizeof *uses);
+    *q = (hwb__groups){.count = g->count,
+                       .unit = malloc(n * sizeof *q->unit),
+                       .alias = malloc(n * sizeof *q->alias),
+                       .add_to = malloc(n * sizeof *q->add_to),
+                       .stage = calloc(n, 1),
+                       .needed = calloc(n, 1),
+                       .output = calloc(n, 1)};
+    hwb_status st = HWB_OK;
+    if (!uses || !q->unit || !q->alias || !q->add_to || !q->stage || !q->needed || !q->output) {
+        st = hwb_fail(g->ctx, HWB_ENOMEM, "out of memory while compiling");
+        goto done;
+    }
+    hwb__graph_mark_needed(g, n_out, outputs, q->needed);
+    find_stages(g, q->stage);
+    count_uses(g, q, uses);
+    for (hwb_id id = 0; id < g->count; id++) {
+        q->alias[id] = is_alias(g, id) ? q->alias[g->nodes[id]->in[0]] : id;
+        q->add_to[id] = HWB_NONE;
+    }
+    for (int i = 0; i < n_out; i++) q->output[q->alias[outputs[i]]] = q->output[outputs[i]] = true;
+    if (fuse) accumulate_sums(g, q, uses);
+    for (hwb_id id = 0; id < g->count; id++) { /* aliases of aliases */
+        q->alias[id] = value_of(q, id);
+        bool own = q->needed[id] && q->alias[id] == id &&
+                   (hwb_op_family(g->nodes[id]->op) != HWB_FAMILY_LEAF);
+        q->unit[id] = own ? q->n_units++ : -1;
+    }
+    if (fuse) st = fuse_groups(g, q, uses);
+done:
+    free(uses);
+    if (st != HWB_OK) hwb__groups_free(q);
+    return st;
+}
+
+void hwb__groups_free(hwb__groups *q) {
+    free(q->unit);
+    free(q->alias);
+    free(q->add_to);
+    free(q->stage);
+    free(q->needed);
+    free(q->output);
+    memset(q, 0, sizeof *q);
+}

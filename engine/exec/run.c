@@ -1,0 +1,241 @@
+/*
+ * run.c: running a program: feed the leaves, rerun the stages whose inputs
+ * changed, hand out the results.
+ */
+#include "exec/exec_i.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static bool on_host(const hwb_program *p) {
+    return p->device->backend->host;
+}
+
+/* ---- inputs ---------------------------------------------------------------------- */
+
+hwb_status hwb_program_set(hwb_ctx *ctx, hwb_program *p, hwb_id input, hwb_tensor *t) {
+    if (input < 0 || input >= p->n_external)
+        return hwb_fail(ctx, HWB_EARG, "node %d is no input of this program", input);
+    int leaf = p->external[input];
+    if (leaf < 0) return HWB_OK; /* not needed by the outputs */
+    hwb__feed *f = &p->feeds[leaf];
+    const hwb_vdesc *d = &p->plan->values[p->plan->leaves[leaf].value].desc;
+    char want[HWB_SHAPE_TEXT], got[HWB_SHAPE_TEXT];
+    if (hwb_tensor_dtype(t) != d->dtype || !hwb_shape_equal(hwb_tensor_shape(t), &d->shape))
+        return hwb_fail(ctx, HWB_ESHAPE, "input \"%s\" is %s %s, the program wants %s %s", f->name,
+                        hwb_dtype_name(hwb_tensor_dtype(t)),
+                        hwb_shape_text(hwb_tensor_shape(t), got), hwb_dtype_name(d->dtype),
+                        hwb_shape_text(&d->shape, want));
+    if (f->given != t) {
+        hwb_tensor_retain(t);
+        hwb_tensor_release(f->given);
+        hwb_tensor_release(f->dense);
+        f->given = t;
+        f->dense = NULL;
+    }
+    return HWB_OK;
+}
+
+static hwb_status upload(hwb_ctx *ctx, hwb_program *p, hwb__feed *f) {
+    const hwb_backend *b = p->device->backend;
+    size_t bytes = hwb_tensor_bytes(f->dense);
+    if (!f->device_data && !(f->device_data = b->mem_alloc(ctx, p->device->state, bytes)))
+        return hwb_fail(ctx, HWB_ENOMEM, "%s: no memory for %zu bytes of \"%s\"", b->name, bytes,
+                        f->name);
+    return b->mem_put(ctx, p->device->state, f->device_data, hwb_tensor_data(f->dense), bytes);
+}
+
+/* Bring every leaf up to date; mark the stages that must run again. */
+static hwb_status feed_all(hwb_ctx *ctx, hwb_program *p, bool *dirty) {
+    for (int i = 0; i < p->plan->n_leaves; i++) {
+        hwb__feed *f = &p->feeds[i];
+        if (!f->given) return hwb_fail(ctx, HWB_EARG, "input \"%s\" has no value", f->name);
+        if (f->dense && f->seen == hwb_tensor_version(f->given)) continue;
+        hwb_tensor_release(f->dense);
+        f->dense = NULL;
+        HWB_TRY(hwb_tensor_contiguous(ctx, &f->dense, f->given));
+        if (!on_host(p)) HWB_TRY(upload(ctx, p, f));
+        f->seen = hwb_tensor_version(f->given);
+        f->generation = ++p->generation;
+        for (int s = f->role; s < HWB_ROLE_COUNT; s++) dirty[s] = true;
+    }
+    return HWB_OK;
+}
+
+/* ---- memory ------------------------------------------------------------------------- */
+
+static hwb_status own_memory(hwb_ctx *ctx, hwb_program *p, void **block, size_t bytes) {
+    if (*block || bytes == 0) return HWB_OK;
+    *block = on_host(p) ? hwb_alloc(ctx, bytes)
+                        : p->device->backend->mem_alloc(ctx, p->device->state, bytes);
+    if (*block) return HWB_OK;
+    return hwb_fail(ctx, HWB_ENOMEM, "out of memory: a program needs %.1f MiB of working memory",
+                    (double)bytes / 1048576.0);
+}
+
+void hwb_program_trim(hwb_program *p) {
+    void **blocks[2] = {&p->arena, &p->kept};
+    for (int i = 0; i < 2; i++) {
+        if (!*blocks[i]) continue;
+        if (on_host(p)) hwb_free(*blocks[i]);
+        else p->device->backend->mem_free(p->device->state, *blocks[i]);
+        *blocks[i] = NULL;
+    }
+    memset(p->stage_done, 0, sizeof p->stage_done);
+}
+
+static void *address(hwb_program *p, int value, void *const *outs) {
+    const hwb__value *v = &p->plan->values[value];
+    switch (v->place) {
+    case HWB__AT_INPUT:
+        return on_host(p) ? hwb_tensor_data(p->feeds[v->index].dense)
+                          : p->feeds[v->index].device_data;
+    case HWB__AT_OUTPUT: return outs[v->index];
+    case HWB__AT_KEPT: return (char *)p->kept + v->offset;
+    default: return (char *)p->arena + v->offset;
+    }
+}
+
+static uint64_t generation_of(const hwb_program *p, int value) {
+    const hwb__value *v = &p->plan->values[value];
+    return v->place == HWB__AT_INPUT ? p->feeds[v->index].generation
+                                     : p->stage_generation[v->stage];
+}
+
+/* ---- steps ----------------------------------------------------------------------------- */
+
+hwb_status hwb__run_step(hwb_ctx *ctx, hwb_program *p, int k) {
+    hwb__kernel_slot *s = &p->slots[k];
+    double start = p->time_kernels ? hwb_seconds() : 0;
+    hwb_status st =
+        s->device->backend->run(ctx, s->device->state, s->kernel, s->in, s->versions, s->out);
+    if (p->time_kernels) {
+        if (p->device->backend->sync) HWB_TRY(p->device->backend->sync(ctx, p->device->state));
+        s->seconds += hwb_seconds() - start;
+    }
+    if (st == HWB_OK) return HWB_OK;
+    const hwb__step *step = &p->plan->steps[k];
+    const char *scope = hwb_graph_scope(p->graph, step->node);
+    return hwb_fail_in(ctx, st, "%s%s%s", hwb_op_name(step->op), *scope ? " in " : "", scope);
+}
+
+static void set_pointers(hwb_program *p, void *const *outs) {
+    for (int k = 0; k < p->plan->n_steps; k++) {
+        const hwb__step *step = &p->plan->steps[k];
+        hwb__kernel_slot *s = &p->slots[k];
+        for (int i = 0; i < step->n_in; i++) {
+            s->in[i] = address(p, step->in[i], outs);
+            s->versions[i] = generation_of(p, step->in[i]);
+        }
+        for (int i = 0; i < step->n_out; i++) s->out[i] = address(p, step->out[i], outs);
+    }
+}
+
+static hwb_status run_stages(hwb_ctx *ctx, hwb_program *p, const bool *dirty, void *const *outs) {
+    const hwb__plan *plan = p->plan;
+    double start[HWB_ROLE_COUNT] = {0};
+    for (int s = 0; s < HWB_ROLE_COUNT; s++)
+        if (dirty[s]) p->stage_generation[s] = ++p->generation;
+    set_pointers(p, outs);
+    for (int k = 0; k < plan->n_steps; k++) {
+        int stage = plan->steps[k].stage;
+        if (!dirty[stage]) continue;
+        if (start[stage] == 0) start[stage] = hwb_seconds();
+        HWB_TRY(hwb_check_interrupt(ctx));
+        HWB_TRY(hwb__run_step(ctx, p, k));
+        if (k + 1 == plan->n_steps || plan->steps[k + 1].stage != stage) {
+            p->stage_done[stage] = true;
+            p->info.runs[stage]++;
+            p->info.seconds[stage] += hwb_seconds() - start[stage];
+        }
+    }
+    return HWB_OK;
+}
+
+/* ---- results ------------------------------------------------------------------------------ */
+
+static hwb_status make_results(hwb_ctx *ctx, hwb_program *p, hwb_tensor **outs, void **data) {
+    const hwb__plan *plan = p->plan;
+    for (int i = 0; i < plan->n_outputs; i++) {
+        const hwb_vdesc *d = &plan->outputs[i].desc;
+        if (outs[i]) {
+            if (hwb_tensor_dtype(outs[i]) != d->dtype || !hwb_tensor_is_contiguous(outs[i]) ||
+                hwb_tensor_numel(outs[i]) != hwb_shape_numel(&d->shape))
+                return hwb_fail(ctx, HWB_ESHAPE, "result %d does not fit the given tensor", i);
+        } else {
+            HWB_TRY(hwb_tensor_new(ctx, &outs[i], d->dtype, d->shape));
+        }
+        if (on_host(p)) data[i] = hwb_tensor_data(outs[i]);
+        else if (plan->outputs[i].direct) {
+            data[i] =
+                p->device->backend->mem_alloc(ctx, p->device->state, hwb_tensor_bytes(outs[i]));
+            if (!data[i])
+                return hwb_fail(ctx, HWB_ENOMEM, "%s: no memory for a result",
+                                p->device->backend->name);
+        }
+    }
+    return HWB_OK;
+}
+
+static hwb_status copy_results(hwb_ctx *ctx, hwb_program *p, hwb_tensor **outs, void **data) {
+    const hwb__plan *plan = p->plan;
+    for (int i = 0; i < plan->n_outputs; i++) {
+        size_t bytes = hwb_tensor_bytes(outs[i]);
+        const void *from = address(p, plan->outputs[i].value, data);
+        if (!on_host(p))
+            HWB_TRY(p->device->backend->mem_get(ctx, p->device->state, hwb_tensor_data(outs[i]),
+                                                from, bytes));
+        else if (from != hwb_tensor_data(outs[i]) && bytes)
+            memcpy(hwb_tensor_data(outs[i]), from, bytes);
+        hwb_tensor_touch(outs[i]);
+    }
+    return HWB_OK;
+}
+
+static hwb_status check_results(hwb_ctx *ctx, hwb_program *p, hwb_tensor **outs) {
+    if (!p->check_finite) return HWB_OK;
+    for (int i = 0; i < p->plan->n_outputs; i++)
+        if (hwb_dtype_is_float(hwb_tensor_dtype(outs[i])) && !hwb_tensor_all_finite(outs[i]))
+            return hwb__blame(ctx, p, i);
+    return HWB_OK;
+}
+
+static hwb_status run(hwb_ctx *ctx, hwb_program *p, hwb_tensor **outs, void **data) {
+    bool dirty[HWB_ROLE_COUNT] = {false};
+    HWB_TRY(own_memory(ctx, p, &p->kept, p->plan->kept_bytes));
+    HWB_TRY(own_memory(ctx, p, &p->arena, p->plan->arena_bytes));
+    HWB_TRY(feed_all(ctx, p, dirty));
+    for (int s = 0; s < HWB_ROLE_COUNT; s++)
+        dirty[s] = dirty[s] || (s && dirty[s - 1]) || !p->stage_done[s];
+    dirty[p->plan->last_stage] = true; /* results are written anew */
+    for (int s = 0; s < HWB_ROLE_COUNT; s++)
+        if (dirty[s]) p->stage_done[s] = p->info.kernels_in_stage[s] == 0;
+    HWB_TRY(make_results(ctx, p, outs, data));
+    HWB_TRY(run_stages(ctx, p, dirty, data));
+    HWB_TRY(copy_results(ctx, p, outs, data));
+    return check_results(ctx, p, outs);
+}
+
+hwb_status hwb_program_run_into(hwb_ctx *ctx, hwb_program *p, hwb_tensor **outs) {
+    int n = p->plan->n_outputs;
+    hwb_tensor **made = calloc((size_t)n + 1, sizeof *made);
+    void **data = calloc((size_t)n + 1, sizeof *data);
+    hwb_status st = HWB_OK;
+    if (!made || !data) st = hwb_fail(ctx, HWB_ENOMEM, "out of memory");
+    for (int i = 0; st == HWB_OK && i < n; i++) made[i] = outs[i];
+    if (st == HWB_OK) st = run(ctx, p, made, data);
+    for (int i = 0; data && i < n; i++)
+        if (!on_host(p) && data[i]) p->device->backend->mem_free(p->device->state, data[i]);
+    for (int i = 0; made && i < n; i++) {
+        if (st == HWB_OK) outs[i] = made[i];
+        else if (made[i] != outs[i]) hwb_tensor_release(made[i]);
+    }
+    free(made);
+    free(data);
+    return st;
+}
+
+hwb_status hwb_program_run(hwb_ctx *ctx, hwb_program *p, hwb_tensor **outs) {
+    for (int i = 0; i < p->plan->n_outputs; i++) outs[i] = NULL;
+    return hwb_program_run_into(ctx, p, outs);
+}
