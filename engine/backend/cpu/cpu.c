@@ -1,0 +1,155 @@
+/*
+ * cpu.c: the CPU backend: table from operations to kernel families, state,
+ * threads.  What no family takes runs on ref.
+ *
+ * Channels last, because oneDNN's convolutions are several times faster on it
+ * than on plain images and per-channel broadcasts are then contiguous.
+ */
+#include "backend/cpu/onednn_i.h"
+
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "backend/cpu/cpu_vec_i.h"
+
+typedef struct family {
+    hwb__cpu_supports_fn supports;
+    hwb__cpu_prepare_fn prepare;
+} family;
+
+static const family families[HWB_OP_COUNT] = {
+    [HWB_OP_CONV] = {hwb__cpu_conv_supports, hwb__cpu_conv_prepare},
+    [HWB_OP_CONV_BWD_DATA] = {hwb__cpu_conv_supports, hwb__cpu_conv_prepare},
+    [HWB_OP_CONV_BWD_WEIGHTS] = {hwb__cpu_conv_supports, hwb__cpu_conv_prepare},
+    [HWB_OP_MATMUL] = {hwb__cpu_matmul_supports, hwb__cpu_matmul_prepare},
+};
+
+/* Pointwise operations are groups of one instruction. */
+static const family fused = {hwb__cpu_fused_supports, hwb__cpu_fused_prepare};
+
+static const family *family_of(const hwb_kdesc *desc) {
+    const family *f = &families[desc->op];
+    if (f->supports && f->supports(desc)) return f;
+    return fused.supports(desc) ? &fused : NULL;
+}
+
+/* ---- state ---------------------------------------------------------------------------- */
+
+static const hwb__vec *choose_vec(void) {
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+        return &hwb__vec_avx512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return &hwb__vec_avx2;
+#endif
+    return &hwb__vec_base;
+}
+
+/* OMP_NUM_THREADS where it is set.  omp_get_max_threads would answer with what
+ * an earlier context left behind. */
+static int count_threads(void) {
+    const char *text = getenv("OMP_NUM_THREADS");
+    int wanted = text ? atoi(text) : 0;
+    return wanted > 0 ? wanted : omp_get_num_procs();
+}
+
+static void cpu_close(void *state) {
+    hwb__cpu_state *s = state;
+    if (!s) return;
+    hwb__onednn_close(s->dnn);
+    hwb_free(s->scratch);
+    free(s);
+}
+
+static hwb_status cpu_open(hwb_ctx *ctx, void **state) {
+    hwb__cpu_state *s = calloc(1, sizeof *s);
+    if (!s) return hwb_fail(ctx, HWB_ENOMEM, "cpu: no memory for the backend");
+    s->vec = choose_vec();
+    s->all_threads = count_threads();
+    hwb_status status = hwb__onednn_open(ctx, &s->dnn);
+    if (status == HWB_OK) *state = s;
+    else cpu_close(s);
+    return status;
+}
+
+hwb_status hwb__cpu_reserve(hwb_ctx *ctx, hwb__cpu_state *state, size_t bytes) {
+    if (bytes <= state->scratch_bytes) return HWB_OK;
+    void *more = hwb_alloc(ctx, bytes);
+    if (!more) return HWB_ENOMEM;
+    hwb_free(state->scratch);
+    state->scratch = more;
+    state->scratch_bytes = bytes;
+    return HWB_OK;
+}
+
+/* ---- kernels ---------------------------------------------------------------------------- */
+
+hwb_status hwb__cpu_kernel_new(hwb_ctx *ctx, hwb__cpu_state *state, hwb__cpu_kernel **out,
+                               size_t bytes, const char *name) {
+    hwb__cpu_kernel *kernel = hwb_calloc(ctx, bytes);
+    if (!kernel) return HWB_ENOMEM;
+    int threads = hwb_threads(ctx);
+    kernel->state = state;
+    kernel->threads = threads > 0 ? threads : state->all_threads;
+    snprintf(kernel->name, sizeof kernel->name, "%s", name);
+    *out = kernel;
+    return HWB_OK;
+}
+
+static void use_threads(int threads) {
+    if (omp_get_max_threads() != threads) omp_set_num_threads(threads);
+}
+
+static bool cpu_supports(void *state, const hwb_kdesc *desc) {
+    (void)state;
+    return family_of(desc) != NULL;
+}
+
+static hwb_status cpu_prepare(hwb_ctx *ctx, void *state, hwb_kernel **out, const hwb_kdesc *desc) {
+    const family *f = family_of(desc);
+    if (!f) return hwb_fail(ctx, HWB_EUNSUPPORTED, "cpu: no kernel for %s", hwb_op_name(desc->op));
+    hwb__cpu_state *s = state;
+    hwb__cpu_kernel *kernel = NULL;
+    use_threads(hwb_threads(ctx) > 0 ? hwb_threads(ctx) : s->all_threads);
+    HWB_TRY(f->prepare(ctx, s, &kernel, desc));
+    *out = (hwb_kernel *)kernel;
+    return HWB_OK;
+}
+
+static hwb_status cpu_run(hwb_ctx *ctx, void *state, hwb_kernel *kernel, const void *const *in,
+                          const uint64_t *versions, void *const *out) {
+    hwb__cpu_kernel *k = (hwb__cpu_kernel *)kernel;
+    (void)state;
+    use_threads(k->threads);
+    return k->run(ctx, k, in, versions, out);
+}
+
+static void cpu_kernel_free(void *state, hwb_kernel *kernel) {
+    hwb__cpu_kernel *k = (hwb__cpu_kernel *)kernel;
+    (void)state;
+    if (k) k->free(k);
+}
+
+static const char *cpu_kernel_name(void *state, const hwb_kernel *kernel) {
+    (void)state;
+    return ((const hwb__cpu_kernel *)kernel)->name;
+}
+
+const hwb_backend *hwb_backend_cpu(void) {
+    static const hwb_backend backend = {
+        .abi = HWB_BACKEND_ABI,
+        .name = "cpu",
+        .host = true,
+        .channels_last = true,
+        .fuses = true,
+        .open = cpu_open,
+        .close = cpu_close,
+        .supports = cpu_supports,
+        .prepare = cpu_prepare,
+        .run = cpu_run,
+        .kernel_free = cpu_kernel_free,
+        .kernel_name = cpu_kernel_name,
+    };
+    return &backend;
+}

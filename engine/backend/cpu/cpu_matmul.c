@@ -1,0 +1,112 @@
+/*
+ * cpu_matmul.c: MATMUL through BLAS, float32 and float64.
+ *
+ *   c[..,m,n] = op(a)[..,m,k] op(b)[..,k,n], op = transpose of the last two dims
+ *
+ * Batch dims are equal or 1.  When b has one matrix and a is not transposed,
+ * the batch is part of m and there is one product.  Otherwise many small
+ * products are shared among threads (BLAS inside a parallel region runs on one
+ * thread), few large ones run one after another with BLAS's own threads.
+ */
+#include "backend/cpu/blas_i.h"
+#include "backend/cpu/cpu_i.h"
+
+#include <string.h>
+
+typedef struct matmul_kernel {
+    hwb__cpu_kernel base;
+    hwb_dtype dtype;
+    bool ta, tb;
+    int64_t m, n, k, batch;
+    int nd;                                                                /* batch dims */
+    int64_t dim[HWB_MAX_DIMS], a_step[HWB_MAX_DIMS], b_step[HWB_MAX_DIMS]; /* elements; 0: shared */
+    bool across; /* threads over the batch */
+} matmul_kernel;
+
+/* Multiply-adds under which a product is not worth several threads. */
+enum { ONE_THREAD_MACS = 1 << 22 };
+
+bool hwb__cpu_matmul_supports(const hwb_kdesc *desc) {
+    hwb_dtype t = desc->in[0].dtype;
+    const int64_t most = INT32_MAX;
+    if ((t != HWB_F32 && t != HWB_F64) || desc->in[1].dtype != t || desc->n_in != 2) return false;
+    const hwb_shape *shapes[3] = {&desc->in[0].shape, &desc->in[1].shape, &desc->out[0].shape};
+    for (int i = 0; i < 3; i++) {
+        int64_t numel = hwb_shape_numel(shapes[i]);
+        if (shapes[i]->ndim < 2 || shapes[i]->ndim != shapes[2]->ndim || numel == 0) return false;
+        if (numel > most) return false; /* folded rows must fit BLAS's int */
+    }
+    return true;
+}
+
+static void one(const matmul_kernel *k, const char *a, const char *b, char *c, int64_t index) {
+    int64_t at_a = 0, at_b = 0, rest = index;
+    for (int d = k->nd - 1; d >= 0; d--) {
+        int64_t i = rest % k->dim[d];
+        rest /= k->dim[d];
+        at_a += i * k->a_step[d];
+        at_b += i * k->b_step[d];
+    }
+    size_t size = hwb_dtype_size(k->dtype);
+    hwb__gemm(k->dtype, k->ta, k->tb, k->m, k->n, k->k, a + (size_t)at_a * size,
+              k->ta ? k->m : k->k, b + (size_t)at_b * size, k->tb ? k->k : k->n, 0,
+              c + (size_t)(index * k->m * k->n) * size, k->n);
+}
+
+static hwb_status matmul_run(hwb_ctx *ctx, hwb__cpu_kernel *kernel, const void *const *in,
+                             const uint64_t *versions, void *const *out) {
+    const matmul_kernel *k = (const matmul_kernel *)kernel;
+    (void)ctx;
+    (void)versions;
+    if (k->across) {
+#pragma omp parallel for schedule(static)
+        for (int64_t i = 0; i < k->batch; i++) one(k, in[0], in[1], out[0], i);
+    } else {
+        for (int64_t i = 0; i < k->batch; i++) one(k, in[0], in[1], out[0], i);
+    }
+    return HWB_OK;
+}
+
+static void matmul_free(hwb__cpu_kernel *kernel) {
+    hwb_free(kernel);
+}
+
+/* Element steps of the batch dims of an operand; 0 where its dim is 1. */
+static void batch_steps(const hwb_shape *s, int64_t matrix, int64_t *step) {
+    for (int d = s->ndim - 3; d >= 0; d--) {
+        step[d] = s->dim[d] == 1 ? 0 : matrix;
+        matrix *= s->dim[d];
+    }
+}
+
+hwb_status hwb__cpu_matmul_prepare(hwb_ctx *ctx, hwb__cpu_state *state, hwb__cpu_kernel **out,
+                                   const hwb_kdesc *desc) {
+    hwb__cpu_kernel *base;
+    HWB_TRY(hwb__cpu_kernel_new(ctx, state, &base, sizeof(matmul_kernel), "blas"));
+    matmul_kernel *k = (matmul_kernel *)base;
+    base->run = matmul_run;
+    base->free = matmul_free;
+    const hwb_shape *a = &desc->in[0].shape, *b = &desc->in[1].shape, *c = &desc->out[0].shape;
+    k->dtype = desc->in[0].dtype;
+    k->ta = desc->attrs.ta != 0;
+    k->tb = desc->attrs.tb != 0;
+    k->nd = c->ndim - 2;
+    k->m = c->dim[k->nd];
+    k->n = c->dim[k->nd + 1];
+    k->k = a->dim[k->nd + (k->ta ? 0 : 1)];
+    k->batch = hwb_shape_numel(c) / (k->m * k->n);
+    memcpy(k->dim, c->dim, sizeof k->dim);
+    batch_steps(a, k->m * k->k, k->a_step);
+    batch_steps(b, k->k * k->n, k->b_step);
+    bool one_b = hwb_shape_numel(b) == k->k * k->n;
+    if (one_b && !k->ta && hwb_shape_numel(a) == k->batch * k->m * k->k) {
+        k->m *= k->batch;
+        k->batch = 1;
+        k->nd = 0;
+    }
+    int64_t macs = k->m * k->n * k->k;
+    k->across = k->batch > 1 && base->threads > 1 && macs * k->batch > HWB_CPU_SERIAL &&
+                (k->batch >= base->threads * 4 || macs < ONE_THREAD_MACS);
+    *out = base;
+    return HWB_OK;
+}

@@ -1,0 +1,160 @@
+/*
+ * The CPU backend's convolution trio and matrix products against ref: layouts,
+ * dtypes, strides, padding, dilation, groups, every combination of K, the
+ * accumulate input, kept weights.
+ */
+#include "cpu_check.h"
+
+typedef struct geometry {
+    int n, c, h, w, o, k, stride, pad, dilation, groups;
+} geometry;
+
+static const geometry geometries[] = {
+    {2, 16, 9, 9, 16, 3, 1, 1, 1, 1}, {3, 3, 12, 12, 16, 3, 1, 1, 1, 1},
+    {2, 16, 8, 8, 32, 3, 2, 1, 1, 1}, {2, 32, 7, 5, 16, 1, 1, 0, 1, 1},
+    {2, 16, 8, 8, 32, 1, 2, 0, 1, 1}, {1, 3, 21, 21, 8, 7, 2, 3, 1, 1},
+    {2, 8, 10, 10, 8, 3, 1, 2, 2, 1}, {2, 8, 8, 8, 12, 3, 1, 1, 1, 4},
+    {2, 6, 6, 6, 6, 3, 1, 1, 1, 6},   {1, 5, 6, 7, 10, 3, 1, 0, 1, 1},
+    {4, 1, 8, 8, 1, 5, 1, 2, 1, 1},   {5, 64, 8, 8, 64, 3, 1, 1, 1, 1},
+};
+
+static hwb_shape with_k(int k, int64_t a, int64_t b, int64_t c, int64_t d) {
+    return k ? hwb_shape_of(5, k, (int)a, (int)b, (int)c, (int)d)
+             : hwb_shape_of(4, (int)a, (int)b, (int)c, (int)d);
+}
+
+static hwb_shape image(bool last, int k, int n, int c, int h, int w) {
+    return last ? with_k(k, n, h, w, c) : with_k(k, n, c, h, w);
+}
+
+/* which: 0 x, 1 w, 2 y of the trio; kx, kw, ky: their K or 0 */
+static void run_case(hwb_op op, const geometry *g, hwb_dtype t, bool last, int k0, int k1,
+                     int accumulate) {
+    check c = {.d = {.op = op, .n_in = accumulate ? 3 : 2, .n_out = 1}, .seed = 3};
+    hwb_attrs *a = &c.d.attrs;
+    for (int i = 0; i < 2; i++) {
+        a->kernel[i] = g->k;
+        a->stride[i] = g->stride;
+        a->dilation[i] = g->dilation;
+        a->pad_lo[i] = a->pad_hi[i] = g->pad;
+    }
+    a->groups = g->groups;
+    a->channels_last = last;
+    int span = (g->k - 1) * g->dilation + 1;
+    int oh = (g->h + 2 * g->pad - span) / g->stride + 1;
+    int ow = (g->w + 2 * g->pad - span) / g->stride + 1;
+    int kr = k0 > k1 ? k0 : k1;
+    bool data = op == HWB_OP_CONV_BWD_DATA, weights = op == HWB_OP_CONV_BWD_WEIGHTS;
+    hwb_shape x = image(last, data ? kr : k0, g->n, g->c, g->h, g->w);
+    hwb_shape y = image(last, weights ? k1 : data ? k0 : kr, g->n, g->o, oh, ow);
+    hwb_shape w = with_k(weights ? kr : k1, g->o, g->c / g->groups, g->k, g->k);
+    a->shape = data ? image(last, 0, g->n, g->c, g->h, g->w) : w;
+    c.in[0] = (hwb_vdesc){t, data ? y : x};
+    c.in[1] = (hwb_vdesc){t, weights ? y : w};
+    c.out[0] = (hwb_vdesc){t, data ? x : weights ? w : y};
+    c.in[2] = c.out[0];
+    c.in_place = accumulate == 2;
+    c.d.stable = accumulate == 1 ? 2 : 0; /* kept weights in some of the cases */
+    check_kernel(&c);
+}
+
+static void run_geometries(hwb_op op) {
+    for (size_t i = 0; i < sizeof geometries / sizeof *geometries; i++)
+        for (int last = 0; last < 2; last++)
+            for (int wide = 0; wide < 2; wide++) {
+                hwb_dtype t = wide ? HWB_F64 : HWB_F32;
+                run_case(op, &geometries[i], t, last, 0, 0, (int)(i % 3));
+                run_case(op, &geometries[i], t, last, 3, 0, (int)((i + 1) % 3));
+                run_case(op, &geometries[i], t, last, 0, 2, (int)((i + 2) % 3));
+                run_case(op, &geometries[i], t, last, 2, 2, (int)(i % 3));
+            }
+}
+
+static void forward(void **state) {
+    (void)state;
+    run_geometries(HWB_OP_CONV);
+}
+
+static void backward_data(void **state) {
+    (void)state;
+    run_geometries(HWB_OP_CONV_BWD_DATA);
+}
+
+static void backward_weights(void **state) {
+    (void)state;
+    run_geometries(HWB_OP_CONV_BWD_WEIGHTS);
+}
+
+/* The packed copy of stable weights follows the version, not the contents. */
+static void kept_weights(void **state) {
+    (void)state;
+    hwb_ctx *ctx = test_ctx_new();
+    hwb_device *dev = NULL;
+    assert_ok(ctx, hwb_device_open(ctx, &dev, "cpu"));
+    hwb_vdesc in[2] = {{HWB_F32, hwb_shape_of(4, 1, 4, 4, 16)},
+                       {HWB_F32, hwb_shape_of(4, 16, 16, 3, 3)}};
+    hwb_vdesc out = {HWB_F32, hwb_shape_of(4, 1, 4, 4, 16)};
+    hwb_kdesc d = {.op = HWB_OP_CONV, .n_in = 2, .n_out = 1, .in = in, .out = &out, .stable = 2};
+    for (int i = 0; i < 2; i++) d.attrs.stride[i] = d.attrs.dilation[i] = 1;
+    for (int i = 0; i < 2; i++) d.attrs.pad_lo[i] = d.attrs.pad_hi[i] = 1;
+    d.attrs.groups = d.attrs.channels_last = 1;
+    float *x = hwb_calloc(ctx, 256 * sizeof *x), *w = hwb_calloc(ctx, 2304 * sizeof *w);
+    float *y = hwb_calloc(ctx, 256 * sizeof *y);
+    hwb_kernel *kernel = NULL;
+    assert_ok(ctx, dev->backend->prepare(ctx, dev->state, &kernel, &d));
+    const void *from[2] = {x, w};
+    void *to[1] = {y};
+    x[(1 * 4 + 1) * 16] = 1; /* pixel 1,1 of channel 0 */
+    uint64_t versions[2] = {0, 7};
+    for (int turn = 0; turn < 3; turn++) {
+        w[4] = (float)(turn + 1); /* centre tap of w[0,0] */
+        versions[1] = turn == 2 ? 8 : 7;
+        assert_ok(ctx, dev->backend->run(ctx, dev->state, kernel, from, versions, to));
+        assert_near(y[(1 * 4 + 1) * 16], turn == 2 ? 3 : 1, 0);
+    }
+    dev->backend->kernel_free(dev->state, kernel);
+    hwb_free(x);
+    hwb_free(w);
+    hwb_free(y);
+    hwb_ctx_free(ctx);
+}
+
+static void matmul_case(hwb_dtype t, hwb_shape a, hwb_shape b, hwb_shape out, int ta, int tb) {
+    check c = {.d = {.op = HWB_OP_MATMUL, .n_in = 2, .n_out = 1}, .seed = 5};
+    c.d.attrs.ta = ta;
+    c.d.attrs.tb = tb;
+    c.in[0] = (hwb_vdesc){t, a};
+    c.in[1] = (hwb_vdesc){t, b};
+    c.out[0] = (hwb_vdesc){t, out};
+    check_kernel(&c);
+}
+
+static void matmul(void **state) {
+    (void)state;
+    static const int sizes[][3] = {{1, 1, 1},   {5, 7, 3},     {1, 64, 10},  {64, 1, 33},
+                                   {33, 65, 1}, {128, 10, 64}, {96, 130, 70}};
+    for (int wide = 0; wide < 2; wide++)
+        for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
+            for (int tr = 0; tr < 4; tr++) {
+                hwb_dtype t = wide ? HWB_F64 : HWB_F32;
+                int m = sizes[s][0], n = sizes[s][1], k = sizes[s][2], ta = tr & 1, tb = tr >> 1;
+                int a0 = ta ? k : m, a1 = ta ? m : k, b0 = tb ? n : k, b1 = tb ? k : n;
+                matmul_case(t, hwb_shape_of(2, a0, a1), hwb_shape_of(2, b0, b1),
+                            hwb_shape_of(2, m, n), ta, tb);
+                matmul_case(t, hwb_shape_of(3, 6, a0, a1), hwb_shape_of(3, 1, b0, b1),
+                            hwb_shape_of(3, 6, m, n), ta, tb);
+                matmul_case(t, hwb_shape_of(4, 1, 3, a0, a1), hwb_shape_of(4, 5, 3, b0, b1),
+                            hwb_shape_of(4, 5, 3, m, n), ta, tb);
+                matmul_case(t, hwb_shape_of(4, 4, 1, a0, a1), hwb_shape_of(4, 1, 2, b0, b1),
+                            hwb_shape_of(4, 4, 2, m, n), ta, tb);
+            }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(forward),          cmocka_unit_test(backward_data),
+        cmocka_unit_test(backward_weights), cmocka_unit_test(kept_weights),
+        cmocka_unit_test(matmul),
+    };
+    return RUN_TESTS(tests);
+}
