@@ -1,0 +1,275 @@
+/*
+ * block_trace.c: the traces of all diagonal blocks of H together.
+ *
+ * Joint probe: v = ±1 on all of R^n, one product, q_l = v_lᵀ(Hv)_l for every l.
+ * Isolated probe: v on block l alone, a product with H_ll.  Both are unbiased;
+ *
+ *     Var_iso = 2(|H_ll|²_F - Σ H_ii²),   Var_joint = Var_iso + Σ_{m≠l} |H_lm|²_F.
+ *
+ * The two means J, I are combined as (a J + b I)/(a + b) with a = m_J/Var_J,
+ * b = m_I/Var_I from the sample variances, once the isolated pilot is large
+ * enough to believe its variance.  Var_J >= Var_I is known, so the estimate of
+ * Var_J is raised to that of Var_I if chance put it below.
+ */
+#include "spectral/trace_i.h"
+
+#include <stdio.h>
+
+hwb_block_trace_options hwb_block_trace_defaults(void) {
+    return (hwb_block_trace_options){
+        .tol = 0.05, .joint_probes = 10, .pilot = 8, .max_isolated = 200, .batch = 4};
+}
+
+void hwb_block_trace_free(hwb_block_trace_result *r) {
+    if (!r) return;
+    hwb_free(r->mean); /* one allocation holds the six arrays of doubles */
+    hwb_free(r->joint_probes);
+    hwb_free(r->converged);
+    *r = (hwb_block_trace_result){0};
+}
+
+typedef struct pool {
+    hwb_ctx *ctx;
+    hwb_linop *op;
+    const hwb_block_range *range;
+    const hwb_block_source *source;
+    const hwb_block_trace_options *opt;
+    hwb_block_trace_result *r;
+    hwb__stat *joint, *iso; /* [blocks] */
+    double *q;              /* [joint_probes][blocks] */
+    double *share;          /* [blocks] weight of the joint mean, a/(a+b) */
+    double spent;
+} pool;
+
+static hwb_status result_alloc(hwb_ctx *ctx, hwb_block_trace_result *r, int64_t blocks) {
+    size_t b = (size_t)blocks;
+    *r = (hwb_block_trace_result){.blocks = blocks};
+    r->mean = hwb_calloc(ctx, 6 * b * sizeof(double));
+    r->joint_probes = hwb_calloc(ctx, 2 * b * sizeof(int64_t));
+    r->converged = hwb_calloc(ctx, b * sizeof(bool));
+    if (!r->mean || !r->joint_probes || !r->converged) {
+        hwb_block_trace_free(r);
+        return HWB_ENOMEM;
+    }
+    r->se = r->mean + b;
+    r->joint_mean = r->mean + 2 * b;
+    r->joint_se = r->mean + 3 * b;
+    r->isolated_mean = r->mean + 4 * b;
+    r->isolated_se = r->mean + 5 * b;
+    r->isolated_probes = r->joint_probes + b;
+    return HWB_OK;
+}
+
+/* Combine block l's two estimates; set mean, se, converged. */
+static void combine(pool *p, int64_t l) {
+    hwb_block_trace_result *r = p->r;
+    const hwb__stat *j = &p->joint[l], *i = &p->iso[l];
+    double vi = hwb__stat_var(i), vj = hwb__stat_var(j);
+    bool use_iso = i->m >= 2 && (i->m >= p->opt->pilot || i->m >= p->opt->max_isolated || j->m < 2);
+    double share = 1;
+    if (use_iso && vi > vj) vj = vi;
+    if (use_iso && j->m < 2) share = 0;
+    else if (use_iso && vi == 0) share = 0; /* exact, as for a diagonal block */
+    else if (use_iso) share = ((double)j->m / vj) / ((double)j->m / vj + (double)i->m / vi);
+    p->share[l] = share;
+    r->mean[l] = share * (j->m ? j->mean : 0) + (1 - share) * (i->m ? i->mean : 0);
+    double se2 = 0;
+    if (share > 0) se2 += share * share * vj / (double)j->m;
+    if (share < 1) se2 += (1 - share) * (1 - share) * vi / (double)i->m;
+    r->se[l] = sqrt(se2); /* NaN below two probes */
+    r->converged[l] = r->se[l] <= p->opt->tol * fabs(r->mean[l]);
+}
+
+static hwb_status joint_phase(pool *p) {
+    int64_t n = p->op->n, total = p->opt->joint_probes, blocks = p->r->blocks;
+    size_t size = hwb_dtype_size(p->op->dtype);
+    for (int64_t at = 0; at < total;) {
+        int64_t k = total - at < p->opt->batch ? total - at : p->opt->batch;
+        hwb_tensor *v = NULL, *w = NULL;
+        HWB_TRY(hwb__probes(p->ctx, &v, p->op, p->opt->seed, HWB__PROBE_SIGN, 2, at, k));
+        hwb_status s = hwb__op_apply(p->ctx, p->op, &w, v);
+        for (int64_t i = 0; s == HWB_OK && i < k; i++)
+            for (int64_t l = 0; s == HWB_OK && l < blocks; l++) {
+                size_t off = (size_t)p->range[l].start * size;
+                double q =
+                    hwb__vec_dot(p->ctx, p->op->dtype, p->range[l].len,
+                                 (char *)hwb__row(v, n, i) + off, (char *)hwb__row(w, n, i) + off);
+                if (!isfinite(q)) s = hwb__not_finite(p->ctx, "joint trace", at + i);
+                hwb__stat_add(&p->joint[l], q);
+                p->q[(at + i) * blocks + l] = q;
+            }
+        hwb_tensor_release(v);
+        hwb_tensor_release(w);
+        HWB_TRY(s);
+        p->r->hvps_joint += k;
+        at += k;
+        hwb_progress(p->ctx, "joint traces", at, total, "");
+    }
+    return HWB_OK;
+}
+
+/* `count` more isolated probes on block l */
+static hwb_status isolate(pool *p, int64_t l, int64_t count) {
+    hwb_linop *op = NULL;
+    HWB_TRY(p->source->get(p->ctx, p->source->user, l, &op));
+    hwb_status s = hwb__op_check(p->ctx, op);
+    if (s == HWB_OK && op->n != p->range[l].len)
+        s = hwb_fail(p->ctx, HWB_ESHAPE, "block %lld: its operator has n = %lld, its range %lld",
+                     (long long)(l + 1), (long long)op->n, (long long)p->range[l].len);
+    while (s == HWB_OK && count > 0) {
+        int64_t k = count < p->opt->batch ? count : p->opt->batch;
+        hwb_tensor *v = NULL, *w = NULL;
+        s = hwb__probes(p->ctx, &v, op, p->opt->seed, HWB__PROBE_SIGN, 3 + (uint64_t)l, p->iso[l].m,
+                        k);
+        if (s == HWB_OK) s = hwb__op_apply(p->ctx, op, &w, v);
+        for (int64_t i = 0; s == HWB_OK && i < k; i++) {
+            double q = hwb__vec_dot(p->ctx, op->dtype, op->n, hwb__row(v, op->n, i),
+                                    hwb__row(w, op->n, i));
+            if (!isfinite(q)) s = hwb__not_finite(p->ctx, "isolated trace", p->iso[l].m);
+            hwb__stat_add(&p->iso[l], q);
+        }
+        hwb_tensor_release(v);
+        hwb_tensor_release(w);
+        p->r->hvps_isolated += k;
+        p->spent += (double)k * (p->opt->cost ? p->opt->cost[l] : 1);
+        count -= k;
+    }
+    if (p->source->put) p->source->put(p->source->user, l, op);
+    return s;
+}
+
+/* Probes that block l seems to need: up to the pilot, then until the precision
+ * 1/se² of both estimates together meets the tolerance, at most doubling. */
+static int64_t wanted_probes(const pool *p, int64_t l) {
+    const hwb__stat *i = &p->iso[l];
+    int64_t left = p->opt->max_isolated - i->m, k = p->opt->pilot - i->m;
+    if (k < 1) {
+        double target = p->opt->tol * fabs(p->r->mean[l]), se = p->r->se[l];
+        double more = hwb__stat_var(i) * (1 / (target * target) - 1 / (se * se));
+        k = !(more > 1) ? 1 : more > (double)i->m ? i->m : (int64_t)ceil(more);
+    }
+    if (p->opt->budget > 0) {
+        double each = p->opt->cost ? p->opt->cost[l] : 1;
+        double fit = floor((p->opt->budget - p->spent) / each + 1e-9);
+        if (fit < (double)k) k = (int64_t)fit;
+    }
+    return k < left ? k : left;
+}
+
+/* The block that gains most per unit of cost; -1 when none may have more. */
+static int64_t worst(const pool *p) {
+    int64_t best = -1;
+    double top = -1;
+    for (int64_t l = 0; l < p->r->blocks; l++) {
+        if (p->r->converged[l] || wanted_probes(p, l) < 1) continue;
+        double rel = p->r->se[l] / fabs(p->r->mean[l]);
+        double w = p->opt->weight ? p->opt->weight[l] : 1;
+        double priority = isnan(rel) ? HUGE_VAL : w * w * rel * rel;
+        if (p->opt->cost) priority /= p->opt->cost[l];
+        if (priority > top) {
+            top = priority;
+            best = l;
+        }
+    }
+    return best;
+}
+
+static hwb_status isolated_phase(pool *p) {
+    for (;;) {
+        int64_t l = worst(p), done = 0;
+        if (l < 0) return HWB_OK;
+        HWB_TRY(isolate(p, l, wanted_probes(p, l)));
+        combine(p, l);
+        for (int64_t i = 0; i < p->r->blocks; i++) done += p->r->converged[i];
+        char note[96];
+        snprintf(note, sizeof note, "block %lld: %.4g +- %.2g", (long long)(l + 1), p->r->mean[l],
+                 p->r->se[l]);
+        hwb_progress(p->ctx, "block traces", done, p->r->blocks, note);
+    }
+}
+
+/* Var Σ_l = Var(Σ share_l J_l), whose terms come from the same probes, plus
+ * the independent isolated parts. */
+static void finish(pool *p) {
+    hwb_block_trace_result *r = p->r;
+    hwb__stat sum = {0};
+    for (int64_t t = 0; t < p->opt->joint_probes; t++) {
+        double s = 0;
+        for (int64_t l = 0; l < r->blocks; l++) s += p->share[l] * p->q[t * r->blocks + l];
+        hwb__stat_add(&sum, s);
+    }
+    double var = sum.m >= 2 ? hwb__stat_var(&sum) / (double)sum.m : 0;
+    for (int64_t l = 0; l < r->blocks; l++) {
+        const hwb__stat *j = &p->joint[l], *i = &p->iso[l];
+        r->joint_mean[l] = j->m ? j->mean : NAN;
+        r->joint_se[l] = hwb__stat_se(j);
+        r->isolated_mean[l] = i->m ? i->mean : NAN;
+        r->isolated_se[l] = hwb__stat_se(i);
+        r->joint_probes[l] = j->m;
+        r->isolated_probes[l] = i->m;
+        r->total_mean += r->mean[l];
+        if (p->share[l] < 1) var += pow((1 - p->share[l]) * hwb__stat_se(i), 2);
+    }
+    r->total_se = sqrt(var);
+}
+
+static hwb_status check(hwb_ctx *ctx, const hwb_linop *op, int64_t blocks,
+                        const hwb_block_range *range, const hwb_block_source *source,
+                        const hwb_block_trace_options *opt) {
+    HWB_TRY(hwb__op_check(ctx, op));
+    if (blocks < 1) return hwb_fail(ctx, HWB_EARG, "block traces: no blocks");
+    if (!(opt->tol > 0) || opt->batch < 1 || opt->joint_probes < 0 || opt->max_isolated < 0 ||
+        opt->pilot < 2)
+        return hwb_fail(
+            ctx, HWB_EARG,
+            "block traces: tol > 0, batch >= 1, pilot >= 2 and probe counts >= 0 needed");
+    if (opt->joint_probes == 1)
+        return hwb_fail(ctx, HWB_EARG,
+                        "block traces: one joint probe has no error; take 0 or >= 2");
+    bool isolated = source && source->get && opt->max_isolated >= 2;
+    if (opt->joint_probes < 2 && !isolated)
+        return hwb_fail(ctx, HWB_EARG,
+                        "block traces: two joint probes or isolated operators needed");
+    for (int64_t l = 0; l < blocks; l++) {
+        if (range[l].start < 0 || range[l].len < 1 || range[l].start > op->n - range[l].len)
+            return hwb_fail(ctx, HWB_ESHAPE, "block %lld: [%lld, +%lld) outside n = %lld",
+                            (long long)(l + 1), (long long)range[l].start, (long long)range[l].len,
+                            (long long)op->n);
+        if (opt->cost && !(opt->cost[l] > 0))
+            return hwb_fail(ctx, HWB_EARG, "block %lld: cost must be positive", (long long)(l + 1));
+    }
+    return HWB_OK;
+}
+
+static hwb_status run(pool *p, int64_t blocks) {
+    p->joint = hwb_calloc(p->ctx, (size_t)blocks * sizeof *p->joint);
+    p->iso = hwb_calloc(p->ctx, (size_t)blocks * sizeof *p->iso);
+    p->share = hwb_calloc(p->ctx, (size_t)blocks * sizeof *p->share);
+    p->q = hwb_calloc(p->ctx, (size_t)(blocks * p->opt->joint_probes) * sizeof *p->q);
+    if (!p->joint || !p->iso || !p->share || !p->q) return HWB_ENOMEM;
+    HWB_TRY(joint_phase(p));
+    for (int64_t l = 0; l < blocks; l++) combine(p, l);
+    if (p->source && p->source->get) HWB_TRY(isolated_phase(p));
+    finish(p);
+    return HWB_OK;
+}
+
+hwb_status hwb_block_trace(hwb_ctx *ctx, hwb_block_trace_result *out, hwb_linop *op, int64_t blocks,
+                           const hwb_block_range *range, const hwb_block_source *source,
+                           const hwb_block_trace_options *opt) {
+    HWB_TRY(check(ctx, op, blocks, range, source, opt));
+    hwb_block_trace_result r;
+    HWB_TRY(result_alloc(ctx, &r, blocks));
+    pool p = {.ctx = ctx, .op = op, .range = range, .source = source, .opt = opt, .r = &r};
+    hwb_status s = run(&p, blocks);
+    hwb_free(p.joint);
+    hwb_free(p.iso);
+    hwb_free(p.share);
+    hwb_free(p.q);
+    if (s != HWB_OK) {
+        hwb_block_trace_free(&r);
+        return s;
+    }
+    *out = r;
+    return HWB_OK;
+}

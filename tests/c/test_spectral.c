@@ -1,0 +1,896 @@
+/*
+ * test_spectral.c: solvers against dense symmetric matrices whose spectrum is
+ * chosen: A = Q D Qᵀ with Q a product of random Householder reflections.
+ */
+#include "testing.h"
+
+#include "spectral/spectral.h"
+#include "spectral/spectral_i.h"
+
+/* ---- a dense operator ---------------------------------------------------------- */
+
+typedef struct dense {
+    hwb_linop op;
+    double *a;            /* [n][n] */
+    int64_t interrupt_at; /* product number that raises the interrupt flag, 0 = none */
+    int64_t nan_at;
+} dense;
+
+static double load(const hwb_tensor *t, int64_t i) {
+    return hwb_tensor_dtype(t) == HWB_F32 ? (double)((float *)hwb_tensor_data(t))[i]
+                                          : ((double *)hwb_tensor_data(t))[i];
+}
+
+static void store(const hwb_tensor *t, int64_t i, double x) {
+    if (hwb_tensor_dtype(t) == HWB_F32) ((float *)hwb_tensor_data(t))[i] = (float)x;
+    else ((double *)hwb_tensor_data(t))[i] = x;
+}
+
+static hwb_status dense_apply(hwb_ctx *ctx, hwb_linop *self, hwb_tensor **out,
+                              const hwb_tensor *v) {
+    dense *d = (dense *)self;
+    int64_t n = self->n, k = hwb_tensor_numel(v) / n;
+    hwb_tensor *w;
+    HWB_TRY(hwb_tensor_new(ctx, &w, self->dtype, *hwb_tensor_shape(v)));
+    for (int64_t r = 0; r < k; r++)
+        for (int64_t i = 0; i < n; i++) {
+            double s = 0;
+            for (int64_t j = 0; j < n; j++) s += d->a[i * n + j] * load(v, r * n + j);
+            store(w, r * n + i, s);
+        }
+    self->applied += k;
+    if (d->interrupt_at && self->applied >= d->interrupt_at) hwb_interrupt();
+    if (d->nan_at && self->applied >= d->nan_at) store(w, 0, (double)NAN);
+    *out = w;
+    return HWB_OK;
+}
+
+static dense dense_new(int64_t n, const double *spectrum, hwb_dtype dtype, uint64_t seed) {
+    dense d = {.op = {.n = n, .dtype = dtype, .apply = dense_apply}};
+    d.a = calloc((size_t)(n * n), sizeof *d.a);
+    double *u = malloc((size_t)(2 * n) * sizeof *u), *au = u + n;
+    for (int64_t i = 0; i < n; i++) d.a[i * n + i] = spectrum[i];
+    /* A ← (I - 2uuᵀ) A (I - 2uuᵀ), four times; nothing to mix for n = 1 */
+    for (uint64_t t = 0; n > 1 && t < 4; t++) {
+        double norm = 0;
+        for (int64_t i = 0; i < n; i++) {
+            u[i] = hwb_rng_normal((hwb_rng){seed, t}, (uint64_t)i);
+            norm += u[i] * u[i];
+        }
+        double uau = 0;
+        for (int64_t i = 0; i < n; i++) u[i] /= sqrt(norm);
+        for (int64_t i = 0; i < n; i++) {
+            au[i] = 0;
+            for (int64_t j = 0; j < n; j++) au[i] += d.a[i * n + j] * u[j];
+            uau += u[i] * au[i];
+        }
+        for (int64_t i = 0; i < n; i++)
+            for (int64_t j = 0; j < n; j++)
+                d.a[i * n + j] += 4 * uau * u[i] * u[j] - 2 * u[i] * au[j] - 2 * au[i] * u[j];
+    }
+    free(u);
+    return d;
+}
+
+/* decaying positive bulk, a few outliers, a few negative values: like a Hessian */
+static void hessian_like(int64_t n, double *s) {
+    for (int64_t i = 0; i < n; i++) s[i] = 1.0 / (double)(1 + i) - 0.02;
+    double top[] = {-8, 40, 25, 24.5, 12, 7, -3};
+    for (int64_t i = 0; i < 7 && i < n; i++) s[i] = top[i];
+}
+
+static double sum(const double *a, int64_t n) {
+    double s = 0;
+    for (int64_t i = 0; i < n; i++) s += a[i];
+    return s;
+}
+
+static int descending(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? 1 : x > y ? -1 : 0;
+}
+
+static int by_size(const void *a, const void *b) {
+    double x = fabs(*(const double *)a), y = fabs(*(const double *)b);
+    return x < y ? 1 : x > y ? -1 : 0;
+}
+
+/* Values, vectors and residuals of a result against the wanted spectrum. */
+static void check_pairs(hwb_ctx *ctx, dense *d, const hwb_eigs_result *r, const double *want,
+                        double tol) {
+    int64_t n = d->op.n;
+    hwb_tensor *hv = NULL;
+    assert_int_equal(hwb_tensor_shape(r->vectors)->dim[0], r->k);
+    assert_ok(ctx, dense_apply(ctx, &d->op, &hv, r->vectors));
+    for (int i = 0; i < r->k; i++) {
+        assert_near(r->values[i], want[i], tol);
+        double res = 0;
+        for (int64_t j = 0; j < n; j++) {
+            double e = load(hv, i * n + j) - r->values[i] * load(r->vectors, i * n + j);
+            res += e * e;
+        }
+        /* the bound |λ - θ| <= residual is what the residual is for */
+        assert_true(fabs(r->values[i] - want[i]) <= sqrt(res) + tol * 1e-3);
+        assert_true(sqrt(res) <= r->residuals[i] + tol * r->norm_estimate);
+        for (int j = 0; j <= i; j++) {
+            double dot = 0;
+            for (int64_t t = 0; t < n; t++)
+                dot += load(r->vectors, i * n + t) * load(r->vectors, j * n + t);
+            assert_near(dot, i == j, d->op.dtype == HWB_F32 ? 1e-5 : 1e-9);
+        }
+    }
+    hwb_tensor_release(hv);
+}
+
+/* ---- eigenpairs -------------------------------------------------------------------- */
+
+static void lanczos_case(hwb_ctx *ctx, int64_t n, const double *spectrum, hwb_which which, int k,
+                         hwb_dtype dtype, int64_t max_basis) {
+    dense d = dense_new(n, spectrum, dtype, 7);
+    double *want = malloc((size_t)n * sizeof *want);
+    memcpy(want, spectrum, (size_t)n * sizeof *want);
+    qsort(want, (size_t)n, sizeof *want, which == HWB_WHICH_LM ? by_size : descending);
+    if (which == HWB_WHICH_SA)
+        for (int64_t i = 0; i < n / 2; i++) {
+            double t = want[i];
+            want[i] = want[n - 1 - i];
+            want[n - 1 - i] = t;
+        }
+    hwb_eigs_options o = hwb_eigs_defaults();
+    o.k = k;
+    o.which = which;
+    o.tol = dtype == HWB_F32 ? 1e-5 : 1e-10;
+    o.maxiter = 2000;
+    o.max_basis = max_basis;
+    hwb_eigs_result r;
+    assert_ok(ctx, hwb_eigs_lanczos(ctx, &r, &d.op, &o));
+    assert_int_equal(r.k, k < n ? k : n);
+    assert_int_equal(r.hvps, d.op.applied);
+    assert_int_equal(r.history_len, r.iterations);
+    for (int i = 0; i < r.k; i++) assert_true(r.converged[i]);
+    check_pairs(ctx, &d, &r, want, dtype == HWB_F32 ? 1e-5 : 1e-9);
+    hwb_eigs_free(&r);
+    free(want);
+    free(d.a);
+}
+
+static void test_lanczos_spectra(void **state) {
+    (void)state;
+    hwb_ctx *ctx = test_ctx_new();
+    enum { N = 120 };
+    double like[N], clustered[N], low[N] = {0}, zero[N] = {0}, same[N], few[N];
+    hessian_like(N, like);
+    for (int i = 0; i < N; i++) {
+        clustered[i] = i < 6 ? 10 + 1e-3 * i : -1 + 0.01 * i;
+        same[i] = 3.5;
+        few[i] = i < 4 ? 5 : i < 7 ? 4 : i < 10 ? -6 : 1; /* multiplicities */
+    }
+    low[3] = 9, low[50] = 4, low[51] = -2;
+    const double *all[] = {like, clustered, low, zero, same, few};
+    for (int s = 0; s < 6; s++)
+        for (int w = 0; w < 3; w++)
+            for (int k = 1; k <= 6; k += 5) {
+                lanczos_case(ctx, N, all[s], (hwb_which)w, k, HWB_F64, 0);
+                if (s != 1) lanczos_case(ctx, N, all[s], (hwb_which)w, k, HWB_F32, 0);
+            }
+    test_ctx_free(ctx);
+}
+
+static void test_lanczos_restarts(void **state) {
+    (void)state;
+    hwb_ctx *ctx = test_ctx_new();
+    enum { N = 150 };
+    double like[N];
+    hessian_like(N, like);
+    for (int w = 0; w < 3; w++)
+        for (int basis = 12; basis <= 30; basis += 6)
+            lanczos_case(ctx, N, like, (hwb_which)w, w == HWB_WHICH_SA ? 2 : 4, HWB_F64, basis);
+    lanczos_case(ctx, N, like, HWB_WHICH_LA, 4, HWB_F32, 14);
+    test_ctx_free(ctx);
+}
+
+static void test_lanczos_tiny(void **state) {
+    (void)state;
+    hwb_ctx *ctx = test_ctx_new();
+    double s[] = {-4, 2, 1.5};
+    for (int n = 1; n <= 3; n++)
+        for (int k = 1; k <= 5; k++)
+            for (int w = 0; w < 3; w++) {
+                lanczos_case(ctx, n, s, (hwb_which)w, k, HWB_F64, 0);
+                lanczos_case(ctx, n, s, (hwb_which)w, k, HWB_F32, 0);
+            }
+    test_ctx_free(ctx);
+}
+
+static void test_lanczos_options(void **state) {
+    (void)state;
+    hwb_ctx *ctx = test_ctx_new();
+    enum { N = 100 };
+    double s[N];
+    hessian_like(N, s);
+    dense d = dense_new(N, s, HWB_F64, 3);
+    hwb_eigs_options o = hwb_eigs_defaults();
+    hwb_eigs_result cold, warm, r;
+    o.k = 3;
+    o.tol = 1e-6;
+    assert_ok(ctx, hwb_eigs_lanczos(ctx, &cold, &d.op, &o));
+    assert_true(cold.converged[2]);
+    /* the estimated residual of a converged pair is the true one */
+    o.true_residuals = true;
+    assert_ok(ctx, hwb_eigs_lanczos(ctx, &r, &d.op, &o));
+    assert_int_equal(r.hvps, cold.hvps + 3);
+    for (int i = 0; i < 3; i++) assert_near(r.residuals[i], cold.residuals[i], 1e-9);
+    hwb_eigs_free(&r);
+    o.true_residuals = false;
+    /* warm start from the answer takes fewer products */
+    o.start = cold.vectors;
+    assert_ok(ctx, hwb_eigs_lanczos(ctx, &warm, &d.op, &o));
+    assert_true(warm.hvps < cold.hvps);
+    check_pairs(ctx, &d, &warm, cold.values, 1e-6);
+    hwb_eigs_free(&warm);
+    /* an exact but wrong eigenvector does not hide the top */
+    hwb_tensor *third = NULL;
+    assert_ok(ctx, hwb_tensor_select(ctx, &third, cold.vectors, 0, 2));
+    o.start = third;
+    o.k = 1;
+    assert_ok(ctx, hwb_eigs_lanczos(ctx, &r, &d.op, &o));
+    assert_near(r.values[0], 40, 1e-9);
+    hwb_eigs_free(&r);
+    hwb_tensor_release(third);
+    hwb_eigs_free(&cold);
+    /* out of iterations: what there is, not converged */
+    o.start = NULL;
+    o.k = 5;
+    o.maxiter = 6;
+    o.tol = 1e-12;
+    assert_ok(ctx, hwb_eigs_lanczos(ctx, &r, &d.op, &o));
+    assert_int_equal(r.hvps, 6);
+    assert_int_equal(r.k, 5);
+    assert_false(r.converged[4]);
+    hwb_eigs_free(&r);
+    o.maxiter = 3;
+    assert_ok(ctx, hwb_eigs_lanczos(ctx, &r, &d.op, &o));
+    assert_int_equal(r.k, 3);
+    hwb_eigs_free(&r);
+    free(d.a);
+    test_ctx_free(ctx);
+}
+
+static void test_power(void **state) {
+    (void)state;
+    hwb_ctx *ctx = test_ctx_new();
+    enum { N = 60 };
+    double s[N];
+    for (int i = 0; i < N; i++) s[i] = 0.5 * i / N;
+    s[0] = -20, s[1] = 13, s[2] = 9, s[3] = -6;
+    double lm[] = {-20, 13, 9, -6}, la[] = {13, 9}, sa[] = {-20, -6};
+    for (int t = 0; t < 2; t++) {
+        dense d = dense_new(N, s, t ? HWB_F64 : HWB_F32, 5);
+        hwb_eigs_options o = hwb_eigs_defaults();
+        hwb_eigs_result r;
+        o.k = 4;
+        o.which = HWB_WHICH_LM;
+        o.tol = t ? 1e-7 : 1e-4;
+        o.value_tol = 1e-6;
+        o.maxiter = 500;
+        assert_ok(ctx, hwb_eigs_power(ctx, &r, &d.op, &o));
+        assert_int_equal(r.k, 4);
+        assert_int_equal(r.hvps, d.op.applied);
+        assert_int_equal(r.history_len, r.hvps);
+        int64_t pairs = 0;
+        for (int i = 0; i < 4; i++) {
+            assert_true(r.converged[i]);
+            pairs += r.pair_iterations[i];
+            assert_near(r.history_value[pairs - 1], r.values[i], 0);
+        }
+        assert_int_equal(pairs, r.iterations);
+        check_pairs(ctx, &d, &r, lm, t ? 1e-9 : 1e-3);
+        /* warm start: two products a pair (the change of θ needs two) */
+        hwb_eigs_result w;
+        o.start = r.vectors;
+        o.tol *= 10;
+        assert_ok(ctx, hwb_eigs_power(ctx, &w, &d.op, &o));
+        assert_true(w.hvps <= 3 * 4);
+        o.start = NULL;
+        hwb_eigs_free(&w);
+        hwb_eigs_free(&r);
+        o.k = 2;
+        o.maxiter = 3000;
+        o.which = HWB_WHICH_LA;
+        assert_ok(ctx, hwb_eigs_power(ctx, &r, &d.op, &o));
+        check_pairs(ctx, &d, &r, la, t ? 1e-8 : 1e-3);
+        hwb_eigs_free(&r);
+        o.which = HWB_WHICH_SA;
+        assert_ok(ctx, hwb_eigs_power(ctx, &r, &d.op, &o));
+        check_pairs(ctx, &d, &r, sa, t ? 1e-8 : 1e-3);
+        hwb_eigs_free(&r);
+        free(d.a);
+    }
+    test_ctx_free(ctx);
+}
+
+static void test_power_degenerate(void **state) {
+    (void)state;
+    hwb_ctx *ctx = test_ctx_new();
+    double zero[8] = {0}, one[1] = {-3}, low[8] = {0, 5, 0, -2, 0, 0, 0, 0};
+    hwb_eigs_options o = hwb_eigs_defaults();
+    hwb_eigs_result r;
+    o.which = HWB_WHICH_LM;
+    o.k = 4;
+    o.maxiter = 300;
+    dense d = dense_new(8, zero, HWB_F64, 1);
+    assert_ok(ctx, hwb_eigs_power(ctx, &r, &d.op, &o));
+    for (int i = 0; i < 4; i++) assert_true(r.values[i] == 0 && r.converged[i]);
+    hwb_eigs_free(&r);
+    free(d.a);
+    d = dense_new(1, one, HWB_F64, 1);
+    assert_ok(ctx, hwb_eigs_power(ctx, &r, &d.op, &o));
+    assert_int_equal(r.k, 1);
+    assert_near(r.values[0], -3, 1e-15);
+    hwb_eigs_free(&r);
+    free(d.a);
+    d = dense_new(8, low, HWB_F64, 1); /* rank 2, four pairs wanted */
+    o.tol = 1e-8;
+    assert_ok(ctx, hwb_eigs_power(ctx, &r, &d.op, &o));
+    double want[] = {5, -2, 0, 0};
+    check_pairs(ctx, &d, &r, want, 1e-7);
+    hwb_eigs_free(&r);
+    free(d.a);
+    test_ctx_free(ctx);
+}
+
+/* ---- failures: interrupt, NaN, a step function that stops, bad arguments ------------- */
+
+static hwb_status stop_at_4(hwb_ctx *ctx, void *user, const hwb_eigs_step *s) {
+    (void)user;
+    return s->iteration == 4 ? hwb_fail(ctx, HWB_EIO, "disk full") : HWB_OK;
+}
+
+static hwb_status block_get(hwb_ctx *ctx, void *user, int64_t l, hwb_linop **out) {
+    (void)ctx;
+    *out = &((dense *)user)[l].op;
+    return HWB_OK;
+}
+
+static hwb_status run_solver(hwb_ctx *ctx, int which, dense *d) {
+    hwb_eigs_options e = hwb_eigs_defaults();
+    hwb_trace_options t = hwb_trace_defaults();
+    hwb_density_options s = hwb_density_defaults();
+    hwb_diag_options g = hwb_diag_defaults();
+    hwb_cg_options c = hwb_cg_defaults();
+    hwb_block_trace_options b = hwb_block_trace_defaults();
+    hwb_block_range range = {0, d->op.n};
+    hwb_block_source source = {.get = block_get, .user = d};
+    hwb_tensor *rhs = NULL;
+    e.k = 3, e.tol = 1e-9, t.tol = 1e-6, b.tol = 1e-6, c.damping = 20;
+    hwb_eigs_result er = {0};
+    hwb_trace_result tr = {0};
+    hwb_density sr = {0};
+    hwb_diag_result gr = {0};
+    hwb_cg_result cr = {0};
+    hwb_block_trace_result br = {0};
+    hwb_status st = HWB_OK;
+    t.method = which == 2   ? HWB_TRACE_HUTCHINSON
+               : which == 3 ? HWB_TRACE_HUTCHPP
+                            : HWB_TRACE_XTRACE;
+    if (which == 0) st = hwb_eigs_lanczos(ctx, &er, &d->op, &e);
+    else if (which == 1) st = hwb_eigs_power(ctx, &er, &d->op, &e);
+    else if (which <= 4) st = hwb_trace(ctx, &tr, &d->op, &t);
+    else if (which == 5) st = hwb_density_slq(ctx, &sr, &d->op, &s);
+    else if (which == 6) st = hwb_diag(ctx, &gr, &d->op, &g);
+    else if (which == 7) st = hwb_block_trace(ctx, &br, &d->op, 1, &range, &source, &b);
+    else {
+        st = hwb_tensor_new(ctx, &rhs, d->op.dtype, hwb_shape_of(1, (int)d->op.n));
+        if (st == HWB_OK) st = hwb_tensor_fill(ctx, rhs, 1);
+        if (st == HWB_OK) st = hwb_cg(ctx, &cr, &d->op, rhs, &c);
+        hwb_tensor_release(rhs);
+    }
+    hwb_eigs_free(&er);
+    hwb_trace_free(&tr);
+    hwb_density_free(&sr);
+    hwb_diag_free(&gr);
+    hwb_cg_free(&cr);
+    hwb_block_trace_free(&br);
+    return st;
+}
+
+static void test_interrupt_and_nan(void **state) {
+    (void)state;
+    enum { N = 50, SOLVERS = 9 };
+    double s[N];
+    hessian_like(N, s);
+    for (int which = 0; which < SOLVERS; which++)
+        for (int at = 1; at <= 7; at += 3) {
+            hwb_ctx *ctx = test_ctx_new();
+            dense d = dense_new(N, s, HWB_F64, 2);
+            d.interrupt_at = at;
+            assert_fails(ctx, run_solver(ctx, which, &d), HWB_EINTR, "interrupted");
+            hwb_interrupt_clear();
+            assert_no_leak(ctx);
+            d.interrupt_at = 0;
+            d.op.applied = 0;
+            d.nan_at = at;
+            assert_fails(ctx, run_solver(ctx, which, &d), HWB_ENUMERIC, "not finite");
+            free(d.a);
+            test_ctx_free(ctx);
+        }
+}
+
+static void test_bad_arguments(void **state) {
+    (void)state;
+    hwb_ctx *ctx = test_ctx_new();
+    double s[4] = {1, 2, 3, 4};
+    dense d = dense_new(4, s, HWB_F64, 1);
+    hwb_eigs_options o = hwb_eigs_defaults();
+    hwb_eigs_result r;
+    o.step = stop_at_4;
+    o.k = 4;
+    o.tol = 0;
+    o.which = HWB_WHICH_LM;
+    assert_fails(ctx, hwb_eigs_power(ctx, &r, &d.op, &o), HWB_EIO, "disk full");
+    o.step = NULL;
+    o.k = 0;
+    assert_fails(ctx, hwb_eigs_lanczos(ctx, &r, &d.op, &o), HWB_EARG, "k = 0");
+    o.k = 1;
+    hwb_tensor *v = NULL;
+    assert_ok(ctx, hwb_tensor_zeros(ctx, &v, HWB_F64, hwb_shape_of(1, 5)));
+    o.start = v;
+    assert_fails(ctx, hwb_eigs_lanczos(ctx, &r, &d.op, &o), HWB_ESHAPE, "n = 4");
+    hwb_cg_result c;
+    hwb_cg_options co = hwb_cg_defaults();
+    assert_fails(ctx, hwb_cg(ctx, &c, &d.op, v, &co), HWB_ESHAPE, "n = 4");
+    hwb_tensor_release(v);
+    hwb_trace_options t = hwb_trace_defaults();
+    hwb_trace_result tr;
+    t.batch = 0;
+    assert_fails(ctx, hwb_trace(ctx, &tr, &d.op, &t), HWB_EARG, "batch 0");
+    hwb_block_trace_options b = hwb_block_trace_defaults();
+    hwb_block_trace_result br;
+    hwb_block_range range = {2, 3};
+    assert_fails(ctx, hwb_block_trace(ctx, &br, &d.op, 1, &range, NULL, &b), HWB_ESHAPE,
+                 "outside n = 4");
+    d.op.n = 0;
+    assert_fails(ctx, hwb_eigs_lanczos(ctx, &r, &d.op, &o), HWB_EARG, "size 0");
+    hwb_which w;
+    hwb_trace_method m;
+    assert_true(hwb_which_parse("SA", &w) && w == HWB_WHICH_SA && !hwb_which_parse("sa ", &w));
+    assert_true(hwb_trace_method_parse("hutch++", &m) && m == HWB_TRACE_HUTCHPP);
+    assert_false(hwb_trace_method_parse("nope", &m));
+    free(d.a);
+    test_ctx_free(ctx);
+}
+
+/* ---- traces ------------------------------------------------------------------------- */
+
+/* Over many seeds: |mean - exact| <= 4 se almost always, 1 se about as often
+ * as it should be, and the average is right. */
+static void coverage(hwb_ctx *ctx, dense *d, double exact, hwb_trace_options o) {
+    int within4 = 0, within1 = 0, seeds = 200;
+    double total = 0, se2 = 0;
+    for (int s = 0; s < seeds; s++) {
+        hwb_trace_result r;
+        o.seed = (uint64_t)s;
+        assert_ok(ctx, hwb_trace(ctx, &r, &d->op, &o));
+        assert_near(sum(r.samples, r.probes) / (double)r.probes, r.mean, 1e-9);
+        double e = fabs(r.mean - exact);
+        within4 += e <= 4 * r.se;
+        within1 += e <= r.se;
+        total += r.mean;
+        se2 += r.se * r.se;
+        hwb_trace_free(&r);
+    }
+    assert_true(within4 > 0.99 * seeds);
+    assert_true(within1 > 0.55 * seeds && within1 < 0.85 * seeds);
+    assert_true(fabs(total / seeds - exact) <= 4 * sqrt(se2) / seeds);
+}
+
+static void test_trace_unbiased(void **state) {
+    (void)state;
+    hwb_ctx *ctx = test_ctx_new();
+    enum { N = 80 };
+    double s[N];
+    hessian_like(N, s);
+    dense d = dense_new(N, s, HWB_F64, 11);
+    hwb_trace_options o = hwb_trace_defaults();
+    o.tol = 0; /* fixed number of probes: what the error bar is defined for */
+    o.max_probes = 30;
+    coverage(ctx, &d, sum(s, N), o);
+    o.method = HWB_TRACE_HUTCHPP;
+    o.sketch = 4;
+    o.max_probes = 40;
+    coverage(ctx, &d, sum(s, N), o);
+    o.method = HWB_TRACE_XTRACE;
+    o.max_probes = 40;
+    coverage(ctx, &d, sum(s, N), o);
+    free(d.a);
+    test_ctx_free(ctx);
+}
+
+static void test_trace_stops(void **state) {
+    (void)state;
+    hwb_ctx *ctx = test_ctx_new();
+    enum { N = 100 };
+    double s[N], low[N] = {0}, zero[N] = {0}, one[1] = {-2.5};
+    for (int i = 0; i < N; i++) s[i] = exp(-0.3 * i) * 50 + 0.01;
+    low[0] = 3, low[1] = -1, low[2] = 7;
+    dense d = dense_new(N, s, HWB_F64, 4);
+    hwb_trace_options o = hwb_trace_defaults();
+    hwb_trace_result r;
+    int64_t cost[3];
+    for (int m = 0; m < 3; m++) {
+        o.method = (hwb_trace_method)m;
+        o.tol = 0.01;
+        o.sketch = 20;
+        o.max_probes = 20000;
+        assert_ok(ctx, hwb_trace(ctx, &r, &d.op, &o));
+        assert_true(r.converged && r.se <= 0.01 * r.mean);
+        assert_true(fabs(r.mean - sum(s, N)) <= 5 * r.se + 1e-9);
+        cost[m] = r.hvps;
+        hwb_trace_free(&r);
+    }
+    /* 50 exp(-0.3 i) is nearly low rank: sketching methods need far fewer products */
+    assert_true(cost[1] * 4 < cost[0] && cost[2] * 4 < cost[0]);
+    free(d.a);
+    /* exact cases: rank 3, zero, n = 1, sketch of the whole space */
+    const double *cases[] = {low, zero, one};
+    int sizes[] = {N, N, 1};
+    for (int c = 0; c < 3; c++)
+        for (int t = 0; t < 2; t++) {
+            d = dense_new(sizes[c], cases[c], t ? HWB_F64 : HWB_F32, 9);
+            for (int m = 0; m < 3; m++) {
+                if (m == 0 && c == 0) continue;
+                o.method = (hwb_trace_method)m;
+                o.sketch = 0;
+                o.max_probes = 100;
+                assert_ok(ctx, hwb_trace(ctx, &r, &d.op, &o));
+                assert_near(r.mean, sum(cases[c], sizes[c]), t ? 1e-10 : 1e-4);
+                assert_true(r.converged);
+                hwb_trace_free(&r);
+            }
+            free(d.a);
+        }
+    d = dense_new(12, s, HWB_F64, 9);
+    for (int m = 1; m < 3; m++) {
+        o.method = (hwb_trace_method)m;
+        o.tol = 1e-9;
+        o.max_probes = 60;
+        assert_ok(ctx, hwb_trace(ctx, &r, &d.op, &o));
+        assert_near(r.mean, sum(s, 12), 1e-9);
+        hwb_trace_free(&r);
+    }
+    free(d.a);
+    test_ctx_free(ctx);
+}
+
+static void test_batch_independence(void **state) {
+    (void)state;
+    hwb_ctx *ctx = test_ctx_new();
+    enum { N = 70 };
+    double s[N];
+    hessian_like(N, s);
+    dense d = dense_new(N, s, HWB_F64, 6);
+    for (int m = 0; m < 3; m++) {
+        hwb_trace_result a, b;
+        hwb_trace_options o = hwb_trace_defaults();
+        o.method = (hwb_trace_method)m;
+        o.tol = 0.05;
+        o.batch = 1;
+        assert_ok(ctx, hwb_trace(ctx, &a, &d.op, &o));
+        o.batch = 7;
+        assert_ok(ctx, hwb_trace(ctx, &b, &d.op, &o));
+        assert_true(a.mean == b.mean && a.se == b.se && a.probes == b.probes);
+        hwb_trace_free(&a);
+        hwb_trace_free(&b);
+    }
+    free(d.a);
+    test_ctx_free(ctx);
+}
+
+/* ---- block traces ------------------------------------------------------------------------ */
+
+enum { BN = 60, BLOCKS = 3 };
+static const hwb_block_range ranges[BLOCKS] = {{0, 20}, {20, 30}, {50, 10}};
+
+/* The full matrix and its diagonal blocks as operators. */
+static void block_problem(dense *full, dense part[BLOCKS], double exact[BLOCKS]) {
+    double s[BN];
+    hessian_like(BN, s);
+    *full = dense_new(BN, s, HWB_F64, 21);
+    for (int l = 0; l < BLOCKS; l++) {
+        int64_t n = ranges[l].len, at = ranges[l].start;
+        part[l] = (dense){.op = {.n = n, .dtype = HWB_F64, .apply = dense_apply}};
+        part[l].a = malloc((size_t)(n * n) * sizeof(double));
+        exact[l] = 0;
+        for (int64_t i = 0; i < n; i++) {
+            for (int64_t j = 0; j < n; j++) part[l].a[i * n + j] = full->a[(at + i) * BN + at + j];
+            exact[l] += part[l].a[i * n + i];
+        }
+    }
+}
+
+static void test_block_traces(void **state) {
+    (void)state;
+    hwb_ctx *ctx = test_ctx_new();
+    dense full, part[BLOCKS];
+    double exact[BLOCKS];
+    block_problem(&full, part, exact);
+    hwb_block_source source = {.get = block_get, .user = part};
+    hwb_block_trace_options o = hwb_block_trace_defaults();
+    o.max_isolated = 100000;
+    hwb_block_trace_result r;
+    int good = 0, total_good = 0, seeds = 200;
+    double bias[BLOCKS] = {0}, se2[BLOCKS] = {0};
+    for (int s = 0; s < seeds; s++) {
+        o.seed = (uint64_t)s;
+        assert_ok(ctx, hwb_block_trace(ctx, &r, &full.op, BLOCKS, ranges, &source, &o));
+        for (int l = 0; l < BLOCKS; l++) {
+            assert_true(r.converged[l] && r.se[l] <= o.tol * fabs(r.mean[l]));
+            good += fabs(r.mean[l] - exact[l]) <= 4 * r.se[l];
+            bias[l] += r.mean[l] - exact[l];
+            se2[l] += r.se[l] * r.se[l];
+            assert_int_equal(r.joint_probes[l], 10);
+        }
+        total_good += fabs(r.total_mean - sum(exact, BLOCKS)) <= 4 * r.total_se;
+        hwb_block_trace_free(&r);
+    }
+    assert_true(good > 0.99 * seeds * BLOCKS);
+    assert_true(total_good > 0.99 * seeds);
+    for (int l = 0; l < BLOCKS; l++) assert_true(fabs(bias[l]) <= 5 * sqrt(se2[l]));
+    /* a short budget is kept, goes to the block that matters, and K changes nothing */
+    double cost[BLOCKS] = {1, 1, 2}, weight[BLOCKS] = {1e-9, 1e-9, 1};
+    o.budget = 60;
+    o.cost = cost;
+    o.weight = weight;
+    o.tol = 1e-4;
+    o.batch = 1;
+    assert_ok(ctx, hwb_block_trace(ctx, &r, &full.op, BLOCKS, ranges, &source, &o));
+    hwb_block_trace_result b;
+    o.batch = 5;
+    assert_ok(ctx, hwb_block_trace(ctx, &b, &full.op, BLOCKS, ranges, &source, &o));
+    double spent = 0;
+    for (int l = 0; l < BLOCKS; l++) {
+        spent += cost[l] * (double)r.isolated_probes[l];
+        assert_true(r.mean[l] == b.mean[l] && r.se[l] == b.se[l]);
+        assert_int_equal(r.isolated_probes[l], b.isolated_probes[l]);
+    }
+    assert_true(spent <= 60);
+    assert_true(r.isolated_probes[2] > 20 && r.isolated_probes[0] == 0);
+    hwb_block_trace_free(&r);
+    hwb_block_trace_free(&b);
+    /* joint probes alone, isolated probes alone */
+    o = hwb_block_trace_defaults();
+    o.joint_probes = 400;
+    assert_ok(ctx, hwb_block_trace(ctx, &r, &full.op, BLOCKS, ranges, NULL, &o));
+    for (int l = 0; l < BLOCKS; l++) {
+        assert_true(fabs(r.mean[l] - exact[l]) <= 4.5 * r.se[l]);
+        assert_true(isnan(r.isolated_mean[l]) && r.mean[l] == r.joint_mean[l]);
+    }
+    hwb_block_trace_free(&r);
+    o.joint_probes = 0;
+    assert_ok(ctx, hwb_block_trace(ctx, &r, &full.op, BLOCKS, ranges, &source, &o));
+    for (int l = 0; l < BLOCKS; l++) {
+        assert_true(fabs(r.mean[l] - exact[l]) <= 4.5 * r.se[l]);
+        assert_true(r.mean[l] == r.isolated_mean[l]);
+    }
+    hwb_block_trace_free(&r);
+    free(full.a);
+    for (int l = 0; l < BLOCKS; l++) free(part[l].a);
+    test_ctx_free(ctx);
+}
+
+/* ---- density, diagonal, cg --------------------------------------------------------------- */
+
+static double square(double x, void *user) {
+    (void)user;
+    return x * x;
+}
+
+static void test_density(void **state) {
+    (void)state;
+    hwb_ctx *ctx = test_ctx_new();
+    enum { N = 90 };
+    double s[N];
+    hessian_like(N, s);
+    dense d = dense_new(N, s, HWB_F64, 13);
+    hwb_density_options o = hwb_density_defaults();
+    hwb_density r;
+    o.probes = 50;
+    o.steps = 40;
+    assert_ok(ctx, hwb_density_slq(ctx, &r, &d.op, &o));
+    assert_int_equal(r.hvps, 50 * 40);
+    double mean, se, fro2 = 0, grid[401], density[401], cdf[401];
+    for (int i = 0; i < N; i++) fro2 += s[i] * s[i];
+    hwb_density_functional(&r, square, NULL, &mean, &se);
+    assert_true(fabs(mean - fro2) <= 4.5 * se);
+    for (int64_t p = 0; p < r.probes; p++) {
+        double w = sum(r.weights + r.first[p], r.first[p + 1] - r.first[p]);
+        assert_near(w, 1, 1e-12);
+        /* nodes lie in the spectrum and reach its ends */
+        assert_near(r.nodes[r.first[p]], -8, 1e-8);
+        assert_near(r.nodes[r.first[p + 1] - 1], 40, 1e-8);
+    }
+    for (int i = 0; i < 401; i++) grid[i] = -12 + 0.15 * i;
+    hwb_density_eval(&r, 0.5, 401, grid, density);
+    hwb_density_cdf(&r, 401, grid, cdf);
+    assert_near(sum(density, 401) * 0.15, 1, 1e-3);
+    assert_true(cdf[0] == 0 && fabs(cdf[400] - 1) < 1e-12);
+    int below = 0;
+    for (int i = 0; i < N; i++) below += s[i] <= 1.02;
+    assert_near(cdf[87], (double)below / N, 0.05); /* grid[87] = 1.05 */
+    hwb_density_pyhessian(&r, 401, grid, density);
+    assert_near(grid[0], -8.01, 1e-6);
+    assert_near(sum(density, 401) * (grid[1] - grid[0]), 1, 1e-12);
+    hwb_density_free(&r);
+    /* without re-orthogonalisation the measure is the same, ghosts included */
+    o.reorthogonalise = false;
+    o.steps = 60;
+    assert_ok(ctx, hwb_density_slq(ctx, &r, &d.op, &o));
+    double mean2;
+    hwb_density_functional(&r, square, NULL, &mean2, &se);
+    assert_near(mean2, mean, 1e-6);
+    hwb_density_free(&r);
+    free(d.a);
+    /* breakdown: three distinct values give three nodes */
+    double few[20];
+    for (int i = 0; i < 20; i++) few[i] = i < 5 ? 2 : i < 8 ? -1 : 0;
+    for (int t = 0; t < 2; t++) {
+        d = dense_new(20, few, t ? HWB_F64 : HWB_F32, 1);
+        o = hwb_density_defaults();
+        assert_ok(ctx, hwb_density_slq(ctx, &r, &d.op, &o));
+        if (t) assert_int_equal(r.count, 3);
+        assert_near(r.nodes[0], -1, 1e-5);
+        assert_near(r.nodes[r.count - 1], 2, 1e-5);
+        hwb_density_free(&r);
+        free(d.a);
+    }
+    test_ctx_free(ctx);
+}
+
+static void test_diag(void **state) {
+    (void)state;
+    hwb_ctx *ctx = test_ctx_new();
+    enum { N = 50 };
+    double s[N], fro2 = 0;
+    hessian_like(N, s);
+    for (int i = 0; i < N; i++) fro2 += s[i] * s[i];
+    for (int t = 0; t < 2; t++) {
+        dense d = dense_new(N, s, t ? HWB_F64 : HWB_F32, 17);
+        hwb_diag_options o = hwb_diag_defaults();
+        hwb_diag_result r, r2;
+        o.probes = 500;
+        assert_ok(ctx, hwb_diag(ctx, &r, &d.op, &o));
+        o.batch = 9;
+        assert_ok(ctx, hwb_diag(ctx, &r2, &d.op, &o));
+        int good = 0;
+        for (int i = 0; i < N; i++) {
+            double m = hwb_tensor_get(r.mean, i), se = hwb_tensor_get(r.se, i);
+            good += fabs(m - d.a[i * N + i]) <= 3 * se;
+            assert_true(m == hwb_tensor_get(r2.mean, i));
+        }
+        assert_true(good >= N - 2);
+        assert_true(fabs(r.fro2 - fro2) <= 4 * r.fro2_se);
+        hwb_diag_free(&r);
+        hwb_diag_free(&r2);
+        free(d.a);
+    }
+    test_ctx_free(ctx);
+}
+
+static void test_cg(void **state) {
+    (void)state;
+    hwb_ctx *ctx = test_ctx_new();
+    enum { N = 40 };
+    double s[N];
+    for (int i = 0; i < N; i++) s[i] = 0.1 + i;
+    for (int t = 0; t < 2; t++) {
+        dense d = dense_new(N, s, t ? HWB_F64 : HWB_F32, 19);
+        hwb_tensor *b = NULL, *row = NULL, *ax = NULL;
+        assert_ok(ctx, hwb_tensor_new(ctx, &b, d.op.dtype, hwb_shape_of(1, N)));
+        assert_ok(ctx, hwb_tensor_fill_normal(ctx, b, (hwb_rng){1, 2}));
+        hwb_cg_options o = hwb_cg_defaults();
+        hwb_cg_result r, again;
+        o.damping = 0.7;
+        o.tol = t ? 1e-11 : 1e-5;
+        assert_ok(ctx, hwb_cg(ctx, &r, &d.op, b, &o));
+        assert_true(r.converged && !r.indefinite);
+        assert_int_equal(hwb_tensor_shape(r.x)->ndim, 1);
+        assert_ok(ctx, hwb_tensor_reshape(ctx, &row, r.x, hwb_shape_of(2, 1, N)));
+        assert_ok(ctx, dense_apply(ctx, &d.op, &ax, row));
+        for (int i = 0; i < N; i++)
+            assert_near(load(ax, i) + 0.7 * load(r.x, i), load(b, i), t ? 1e-9 : 1e-3);
+        assert_true(r.history[0] == 1 && r.history[r.iterations] <= o.tol);
+        o.start = r.x; /* the solution solves it at once */
+        o.tol *= 10;
+        assert_ok(ctx, hwb_cg(ctx, &again, &d.op, b, &o));
+        assert_int_equal(again.iterations, 0);
+        hwb_cg_free(&again);
+        hwb_cg_free(&r);
+        o.start = NULL;
+        o.damping = -5; /* indefinite */
+        assert_ok(ctx, hwb_cg(ctx, &r, &d.op, b, &o));
+        assert_true(r.indefinite && !r.converged);
+        hwb_cg_free(&r);
+        assert_ok(ctx, hwb_tensor_fill(ctx, b, 0)); /* b = 0: x = 0 without a product */
+        assert_ok(ctx, hwb_cg(ctx, &r, &d.op, b, &o));
+        assert_true(r.converged && r.hvps == 0);
+        hwb_cg_free(&r);
+        hwb_tensor_release(b);
+        hwb_tensor_release(row);
+        hwb_tensor_release(ax);
+        free(d.a);
+    }
+    test_ctx_free(ctx);
+}
+
+/* ---- thread counts -------------------------------------------------------------------------- */
+
+/* A long diagonal operator: big enough for every kernel to go parallel. */
+static hwb_status diagonal_apply(hwb_ctx *ctx, hwb_linop *self, hwb_tensor **out,
+                                 const hwb_tensor *v) {
+    int64_t n = self->n, k = hwb_tensor_numel(v) / n;
+    HWB_TRY(hwb_tensor_new(ctx, out, self->dtype, *hwb_tensor_shape(v)));
+    for (int64_t i = 0; i < k * n; i++)
+        store(*out, i, load(v, i) * (double)((i % n) * (i % n) % 9973) * 1e-3);
+    self->applied += k;
+    return HWB_OK;
+}
+
+static void test_thread_independence(void **state) {
+    (void)state;
+    hwb_ctx *ctx = test_ctx_new();
+    for (int t = 0; t < 2; t++) {
+        hwb_linop op = {.n = 100001, .dtype = t ? HWB_F64 : HWB_F32, .apply = diagonal_apply};
+        hwb_eigs_result e[2];
+        hwb_density q[2];
+        hwb_trace_result x[2];
+        for (int i = 0; i < 2; i++) {
+            hwb_set_threads(ctx, i ? 4 : 1);
+            hwb_eigs_options eo = hwb_eigs_defaults();
+            eo.k = 3, eo.maxiter = 25, eo.tol = 1e-9, eo.max_basis = 12;
+            assert_ok(ctx, hwb_eigs_lanczos(ctx, &e[i], &op, &eo));
+            hwb_density_options qo = hwb_density_defaults();
+            qo.steps = 10;
+            assert_ok(ctx, hwb_density_slq(ctx, &q[i], &op, &qo));
+            hwb_trace_options xo = hwb_trace_defaults();
+            xo.method = HWB_TRACE_XTRACE, xo.max_probes = 20;
+            assert_ok(ctx, hwb_trace(ctx, &x[i], &op, &xo));
+        }
+        for (int i = 0; i < 3; i++) {
+            assert_true(e[0].values[i] == e[1].values[i]);
+            assert_true(e[0].residuals[i] == e[1].residuals[i]);
+        }
+        assert_memory_equal(hwb_tensor_data(e[0].vectors), hwb_tensor_data(e[1].vectors),
+                            hwb_tensor_bytes(e[0].vectors));
+        assert_memory_equal(q[0].nodes, q[1].nodes, (size_t)q[0].count * sizeof(double));
+        assert_memory_equal(q[0].weights, q[1].weights, (size_t)q[0].count * sizeof(double));
+        assert_true(x[0].mean == x[1].mean && x[0].se == x[1].se);
+        for (int i = 0; i < 2; i++) {
+            hwb_eigs_free(&e[i]);
+            hwb_density_free(&q[i]);
+            hwb_trace_free(&x[i]);
+        }
+    }
+    test_ctx_free(ctx);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_lanczos_spectra),
+        cmocka_unit_test(test_lanczos_restarts),
+        cmocka_unit_test(test_lanczos_tiny),
+        cmocka_unit_test(test_lanczos_options),
+        cmocka_unit_test(test_power),
+        cmocka_unit_test(test_power_degenerate),
+        cmocka_unit_test(test_interrupt_and_nan),
+        cmocka_unit_test(test_bad_arguments),
+        cmocka_unit_test(test_trace_unbiased),
+        cmocka_unit_test(test_trace_stops),
+        cmocka_unit_test(test_batch_independence),
+        cmocka_unit_test(test_block_traces),
+        cmocka_unit_test(test_density),
+        cmocka_unit_test(test_diag),
+        cmocka_unit_test(test_cg),
+        cmocka_unit_test(test_thread_independence),
+    };
+    return RUN_TESTS(tests);
+}
