@@ -38,10 +38,9 @@ static void add_library(lua_State *L, const char *name, const char *build, const
 
 static int facts_libraries(lua_State *L) {
     char build[96], run[96];
+    lua_getglobal(L, "_VERSION"); /* stays below, so that its text stays valid */
     lua_newtable(L);
-    lua_getglobal(L, "_VERSION");
-    add_library(L, "Lua", LUA_RELEASE, lua_tostring(L, -1));
-    lua_remove(L, -1);
+    add_library(L, "Lua", LUA_RELEASE, lua_tostring(L, -2));
     const dnnl_version_t *v = dnnl_version();
     snprintf(build, sizeof build, "%d.%d.%d", DNNL_VERSION_MAJOR, DNNL_VERSION_MINOR,
              DNNL_VERSION_PATCH);

@@ -119,6 +119,12 @@ static int sys_terminated(lua_State *L) {
     return 1;
 }
 
+/* interrupt_reset(): after an interrupt was dealt with */
+static int sys_interrupt_reset(lua_State *L) {
+    interrupt_begin(L);
+    return 0;
+}
+
 static int sys_nearest(lua_State *L) {
     const char *words[256];
     int n = 0;
@@ -144,6 +150,7 @@ int luaopen_hwb_sys(lua_State *L) {
                                          {"setenv", sys_setenv},
                                          {"clear_line", sys_clear_line},
                                          {"raise", sys_raise},
+                                         {"interrupt_reset", sys_interrupt_reset},
                                          {"terminated", sys_terminated},
                                          {"nearest", sys_nearest},
                                          {NULL, NULL}};
@@ -151,5 +158,6 @@ int luaopen_hwb_sys(lua_State *L) {
     sys_add_files(L);
     sys_add_processes(L);
     sys_add_facts(L);
+    sys_add_sandbox(L);
     return 1;
 }

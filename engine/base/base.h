@@ -146,6 +146,13 @@ typedef void (*hwb_log_fn)(void *user, hwb_log_level level, const char *text);
 HWB_API void hwb_set_log(hwb_log_fn fn, void *user);
 HWB_API void hwb_note(hwb_log_level level, const char *fmt, ...) HWB_PRINTF(2, 3);
 
+/* A program that runs code it does not trust is asked before any file is
+ * opened; process-wide, NULL = everything may be opened.  `fn` refuses by
+ * hwb_fail(ctx, HWB_EPERM, …). */
+typedef hwb_status (*hwb_access_fn)(void *user, hwb_ctx *ctx, const char *path, bool write);
+HWB_API void hwb_set_access(hwb_access_fn fn, void *user);
+HWB_API hwb_status hwb_check_access(hwb_ctx *ctx, const char *path, bool write);
+
 /* Progress of a long call, shown by the program: `done` of `total` units of
  * `what`, and a short free note ("lambda 141.2 +- 0.3").  total 0 = unknown. */
 typedef void (*hwb_progress_fn)(void *user, const char *what, int64_t done, int64_t total,

@@ -57,6 +57,7 @@ static hwb_status read_open(hwb_ctx *ctx, int fd, uint8_t **out, size_t *n, size
 }
 
 hwb_status hwb_io_read_file(hwb_ctx *ctx, uint8_t **out, size_t *n, const char *path, size_t max) {
+    HWB_TRY(hwb_check_access(ctx, path, false));
     /* O_NONBLOCK: opening a FIFO must not hang; it means nothing to files. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) return hwb_fail(ctx, HWB_EIO, "%s: %s", path, strerror(errno));
@@ -118,6 +119,7 @@ void hwb_io_abandon(hwb_file_out *f) {
 }
 
 hwb_status hwb_io_begin(hwb_ctx *ctx, hwb_file_out **out, const char *path) {
+    HWB_TRY(hwb_check_access(ctx, path, true));
     hwb_file_out *f = calloc(1, sizeof *f);
     if (!f) return hwb_fail(ctx, HWB_ENOMEM, "out of memory for a file");
     f->fd = -1;

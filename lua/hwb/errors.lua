@@ -1,0 +1,87 @@
+-- How errors are shown: one line that says what happened, the source line of a
+-- file, and a traceback without the frames of the program itself.
+local sys = require "hwb.sys"
+local M = {}
+
+-- Frames of the program: the launcher, the session, the sandbox, the run record.
+local own = {"/lua/hwb/cmd/", "/lua/hwb/repl/", "/lua/hwb/sandbox.lua", "/lua/hwb/run.lua",
+  "/lua/hwb/recipe.lua", "[C]: in ?"}
+
+local function is_own(line)
+  for _, part in ipairs(own) do
+    if line:find(part, 1, true) then return true end
+  end
+  return line:find("[C]: in function 'error'", 1, true) or line:find("[C]: in function 'xpcall'", 1, true)
+    or line:find("[C]: in function 'pcall'", 1, true) or line:find("[C]: in function 'assert'", 1, true)
+end
+
+-- The traceback as a list of lines, innermost first.
+function M.frames(traceback, all)
+  local frames = {}
+  for line in traceback:gmatch("[^\n]+") do
+    if line ~= "stack traceback:" and (all or not is_own(line)) then
+      frames[#frames + 1] = (line:gsub("^%s+", ""))
+    end
+  end
+  return frames
+end
+
+-- "file.lua:12: text" -> the text of line 12, or nil
+local function source_line(message)
+  local path, number = message:match("^([^\n:]+%.lua):(%d+):")
+  local file = path and io.open(path)
+  if not file then return nil end
+  local at, found = 0, nil
+  for line in file:lines() do
+    at = at + 1
+    if at == tonumber(number) then found = line break end
+  end
+  file:close()
+  return found and ("%6d | %s"):format(at, found)
+end
+
+-- Takes a raised value apart: message, traceback, code.
+function M.parts(value)
+  local traceback = ""
+  if type(value) == "table" and rawget(value, "traceback") ~= nil and rawget(value, "code") == nil then
+    traceback, value = value.traceback, value.error
+  end
+  local code = type(value) == "table" and rawget(value, "code") or nil
+  local message
+  if type(value) == "table" and not (getmetatable(value) or {}).__tostring and not code then
+    message = "an error value of type table was raised"
+  else
+    message = tostring(value)
+  end
+  return message, traceback, code
+end
+
+-- The whole text, without a final newline.
+function M.text(value, options)
+  options = options or {}
+  local message, traceback, code = M.parts(value)
+  local lines = {(options.prefix or "hwb: ") .. message}
+  if code == "EINTR" or code == "EPERM" or code == "EUSAGE" then return lines[1] end
+  lines[#lines + 1] = source_line(message)
+  local frames = M.frames(traceback, options.all)
+  local shown = options.all and #frames or math.min(#frames, 12)
+  -- a single frame repeats what the first line says
+  if shown > 1 or options.all then
+    for i = 1, shown do lines[#lines + 1] = "    " .. frames[i] end
+    if shown < #frames then lines[#lines + 1] = ("    ... and %d more"):format(#frames - shown) end
+  end
+  return table.concat(lines, "\n")
+end
+
+function M.show(value)
+  sys.clear_line()
+  io.stderr:write(M.text(value), "\n")
+end
+
+-- A failure that is the user's wording: exit 2, no traceback.
+function M.usage(format, ...)
+  error(setmetatable({code = "EUSAGE", exit = 2, message = format:format(...)},
+    {__tostring = function(e) return e.message end}), 0)
+end
+
+return M

@@ -1,0 +1,279 @@
+-- Run records: what a recipe gets as `run`.
+--
+--   run.dir, run.seed, run.smoke, run.resumed
+--   run:log(format, ...)             a line to stderr and log.txt
+--   run:metric(step, {loss=…})       a line in metrics.jsonl
+--   run:table(name, rows, columns)   printed, and name.csv and name.json
+--   run:figure(name, fig)            name.png and name.svg
+--   run:once(name, function)         the function's value; when resumed, the saved value
+--   run:checkpoint(state)            saves state (plain values, tensors, models) to go on from
+--   run:restore()                    that state when resumed, else nil
+--   run:result{…}                    fields of result.json
+--   run:path(name)                   a path in the run folder for a file of one's own
+--   run:progress(what, done, total, note)
+--
+-- The folder is runs/<date>-<time>-<recipe>-<4 hex>/.  Every file but the two
+-- logs appears complete or not at all; metrics.jsonl is cut back to the last
+-- checkpoint when a run is resumed.
+local sys = require "hwb.sys"
+local hwb = require "hwb"
+local json = hwb.json
+local text = require "hwb.text"
+
+local Run = {}
+
+-- What a record knows lives here, where a recipe cannot change it.
+local state = setmetatable({}, {__mode = "k"})
+
+local meta = {__name = "hwb.run", __metatable = false,
+  __index = function(self, key)
+    if Run[key] ~= nil then return Run[key] end
+    return state[self].public[key]
+  end,
+  __newindex = function(_, key) error(("run.%s cannot be set"):format(tostring(key)), 2) end}
+
+local M = {}
+
+local function must(ok, why)
+  if not ok then sys.raise("EIO", why) end
+  return ok
+end
+
+local function write_json(path, value)
+  must(sys.write(path, json.encode(value, {indent = 2}) .. "\n"))
+end
+
+local function check_name(name)
+  if type(name) ~= "string" or not name:match("^[%w_][%w_.-]*$") then
+    error(("'%s' is no file name: letters, digits, _ . - are"):format(tostring(name)), 3)
+  end
+  return name
+end
+
+local function now() return os.date("!%Y-%m-%dT%H:%M:%SZ") end
+
+-- The git commit of the source tree, and whether files differ from it.
+local function git_state()
+  if not sys.stat(sys.home .. "/.git") then return nil end
+  local hash, status = sys.capture{"git", "-C", sys.home, "rev-parse", "HEAD"}
+  if status ~= 0 then return nil end
+  local changed = sys.capture{"git", "-C", sys.home, "status", "--porcelain", "-uno"}
+  return {commit = hash:gsub("%s+$", ""), dirty = changed ~= ""}
+end
+
+local function new_folder(parent, name)
+  for _ = 1, 20 do
+    local dir = ("%s/%s-%s-%s"):format(parent, os.date("%Y%m%d-%H%M%S"), name, sys.random_hex(4))
+    must(sys.mkdir(parent))
+    if sys.mkdir(dir, true) then return dir end
+  end
+  must(sys.mkdir(("%s/%s-%s"):format(parent, name, sys.random_hex(16)), true))
+end
+
+local function point_latest(parent, dir)
+  sys.symlink(dir:match("[^/]+$"), parent .. "/latest")
+end
+
+local function open_log(self, mode)
+  local s = state[self]
+  s.metrics = must(io.open(s.dir .. "/metrics.jsonl", mode))
+  s.log = must(io.open(s.dir .. "/log.txt", mode))
+  s.metrics:setvbuf("no")
+  s.log:setvbuf("line")
+end
+
+local function make(s, public)
+  local self = setmetatable({}, meta)
+  public.dir, s.public = s.dir, public
+  state[self] = s
+  return self
+end
+
+-- A new run.  info: name, source, sha256, path, args, argv, seed, device,
+-- smoke, parent (the folder that holds run folders), permissions.
+function M.start(info)
+  local dir = new_folder(info.parent, info.name)
+  local cpu, build = sys.cpu(), sys.build()
+  local record = {
+    schema = 1, recipe = info.name, file = info.path, sha256 = info.sha256, argv = json.array(info.argv),
+    args = info.args, seed = info.seed, device = info.device, smoke = info.smoke or false,
+    threads = cpu.threads, host = sys.hostname(), pid = sys.pid(), cwd = sys.cwd(), start = now(),
+    status = "running", permissions = info.permissions,
+    hwb = {version = hwb.version, git = git_state(), build = build}, libraries = sys.libraries(), cpu = cpu}
+  local s = {dir = dir, parent = info.parent, record = record, result = {}, files = {}, began = sys.seconds(),
+    quiet = info.quiet, to_stderr = info.json, before = 0}
+  if info.source then must(sys.write(dir .. "/recipe.lua", info.source)) end
+  write_json(dir .. "/run.json", record)
+  local self = make(s, {seed = info.seed, smoke = info.smoke or false, resumed = false})
+  open_log(self, "w")
+  point_latest(info.parent, dir)
+  return self
+end
+
+-- Cuts a file back to `size` bytes (it may have grown since the checkpoint).
+local function cut(path, size)
+  local whole = sys.read(path)
+  if whole and #whole > size then must(sys.write(path, whole:sub(1, size))) end
+end
+
+-- Continues the run in `dir`.
+function M.resume(dir, info)
+  local record = must(json.decode(must(sys.read(dir .. "/run.json"))))
+  local saved = sys.read(dir .. "/checkpoints/latest.json")
+  local checkpoint = saved and json.decode(saved)
+  cut(dir .. "/metrics.jsonl", checkpoint and checkpoint.metrics_bytes or 0)
+  record.status, record.pid, record["end"], record.error = "running", sys.pid(), nil, nil
+  record.resumed = (record.resumed or 0) + 1
+  local old = sys.read(dir .. "/result.json")
+  local s = {dir = dir, parent = info.parent, record = record, files = {}, began = sys.seconds(),
+    result = old and json.decode(old) or {}, quiet = info.quiet, to_stderr = info.json,
+    before = record.seconds or 0, checkpoint = checkpoint}
+  write_json(dir .. "/run.json", record)
+  local self = make(s, {seed = record.seed, smoke = record.smoke, resumed = true})
+  open_log(self, "a")
+  point_latest(info.parent, dir)
+  return self
+end
+
+-- ---- for recipes ------------------------------------------------------------
+
+function Run:log(format, ...)
+  local line = select("#", ...) > 0 and tostring(format):format(...) or tostring(format)
+  local s = state[self]
+  s.log:write(os.date("%H:%M:%S "), line, "\n")
+  if not s.quiet then
+    sys.clear_line()
+    io.stderr:write(line, "\n")
+  end
+end
+
+-- A line of the result: stdout (stderr under --json) and log.txt.
+function Run:print(line)
+  local s = state[self]
+  s.log:write(line, "\n")
+  sys.clear_line()
+  local out = s.to_stderr and io.stderr or io.stdout
+  out:write(line, "\n")
+end
+
+function Run:metric(step, values)
+  if math.type(step) ~= "integer" and type(step) ~= "number" then
+    error("run:metric(step, values): step is a " .. type(step) .. ", not a number", 2)
+  end
+  if type(values) ~= "table" then error("run:metric(step, values): values is no table", 2) end
+  local row = {}
+  for key, value in pairs(values) do row[key] = value end
+  row.step = step
+  state[self].metrics:write(json.encode(row), "\n")
+end
+
+function Run:table(name, rows, columns)
+  check_name(name)
+  if type(rows) ~= "table" then error("run:table(name, rows): rows is no table", 2) end
+  local list = json.array{}
+  local keys = text.columns(rows, columns)
+  for i, row in ipairs(rows) do
+    list[i] = {}
+    for c, key in ipairs(keys) do
+      local value = row[key]
+      if value == nil then value = row[c] end
+      list[i][tostring(key)] = value
+    end
+  end
+  write_json(self.dir .. "/" .. name .. ".json", {schema = 1, columns = json.array(keys), rows = list})
+  must(sys.write(self.dir .. "/" .. name .. ".csv", text.csv(rows, columns)))
+  self:print(name .. "\n" .. text.table(rows, columns) .. "\n")
+end
+
+function Run:figure(name, figure)
+  check_name(name)
+  for _, ending in ipairs{"png", "svg"} do
+    local ok, why = figure:save(("%s/%s.%s"):format(self.dir, name, ending))
+    if ok == nil and why then sys.raise("EIO", why) end
+  end
+end
+
+function Run:path(name)
+  check_name(name)
+  return self.dir .. "/" .. name
+end
+
+function Run:result(fields)
+  if type(fields) ~= "table" then error("run:result(fields): fields is no table", 2) end
+  local s = state[self]
+  for key, value in pairs(fields) do s.result[key] = value end
+  write_json(self.dir .. "/result.json", s.result)
+end
+
+function Run:progress(what, done, total, note) hwb.progress(what, done, total, note) end
+
+function Run:once(name, compute)
+  check_name(name)
+  local path = ("%s/checkpoints/once-%s.json"):format(self.dir, name)
+  local saved = self.resumed and sys.read(path)
+  if saved then
+    local value = json.decode(saved)
+    if value then return require("hwb.checkpoint").load(self.dir .. "/checkpoints", value.value) end
+  end
+  must(sys.mkdir(self.dir .. "/checkpoints"))
+  local value = compute()
+  local saver = require "hwb.checkpoint"
+  write_json(path, {value = saver.save(self.dir .. "/checkpoints", "once-" .. name, value)})
+  -- the saved value, so that a resumed run goes on with the very same numbers
+  return saver.load(self.dir .. "/checkpoints", json.decode(sys.read(path)).value)
+end
+
+function Run:checkpoint(values)
+  if type(values) ~= "table" then error("run:checkpoint(state): state is no table", 2) end
+  local s = state[self]
+  local folder = self.dir .. "/checkpoints"
+  must(sys.mkdir(folder))
+  local number = (s.checkpoint and s.checkpoint.number or 0) + 1
+  local encoded = require("hwb.checkpoint").save(folder, ("state-%d"):format(number), values)
+  s.metrics:flush()
+  local info = {number = number, value = encoded, metrics_bytes = sys.stat(self.dir .. "/metrics.jsonl").size,
+    time = now(), rng = rawget(hwb, "get_rng_state") and hwb.get_rng_state() or nil}
+  write_json(folder .. "/latest.json", info)
+  if s.checkpoint then require("hwb.checkpoint").remove(folder, ("state-%d"):format(number - 1)) end
+  s.checkpoint = info
+end
+
+function Run:restore()
+  local s = state[self]
+  if not (self.resumed and s.checkpoint) then return nil end
+  if s.checkpoint.rng and rawget(hwb, "set_rng_state") then hwb.set_rng_state(s.checkpoint.rng) end
+  return require("hwb.checkpoint").load(self.dir .. "/checkpoints", s.checkpoint.value)
+end
+
+-- ---- for the program -----------------------------------------------------------
+
+-- Files of the folder with sizes and hashes, for run.json.
+local function inventory(dir)
+  local files = json.array{}
+  for _, name in ipairs(sys.list(dir) or {}) do
+    local info = sys.stat(dir .. "/" .. name)
+    if info and info.type == "file" and name ~= "run.json" then
+      local whole = info.size < 256 * 1024 * 1024 and sys.read(dir .. "/" .. name)
+      files[#files + 1] = {name = name, size = info.size, sha256 = whole and sys.sha256(whole) or nil}
+    end
+  end
+  return files
+end
+
+-- status: "ok", "failed" or "interrupted"
+function M.finish(self, status, exit, message)
+  local s = state[self]
+  local record = s.record
+  s.log:close()
+  s.metrics:close()
+  if status == "ok" then write_json(self.dir .. "/result.json", s.result) end
+  record.status, record.exit, record.error, record["end"] = status, exit, message, now()
+  record.seconds = s.before + sys.seconds() - s.began
+  record.files = inventory(self.dir)
+  if rawget(hwb, "memory") then record.memory = hwb.memory() end
+  write_json(self.dir .. "/run.json", record)
+end
+
+function M.result_of(self) return state[self].result end
+
+return M
