@@ -20,6 +20,7 @@ typedef struct check {
     hwb_vdesc in[CHECK_MAX], out[HWB_FUSED_MAX_OUT];
     int64_t index_below; /* integer inputs are in [0, index_below) */
     double scale;        /* of float inputs; 0 = 1 */
+    double floor;        /* least sum b^2 to compare with: sums that cancel */
     bool in_place;       /* out[0] is the buffer of the last input */
     bool exact_threads;  /* the same bytes at 1, 2 and 3 threads */
     uint64_t seed;
@@ -110,7 +111,7 @@ static inline double check_at(const hwb_vdesc *v, const char *p, int64_t i) {
 static inline void check_same(const check *c, int o, const char *got, const char *want) {
     const hwb_vdesc *v = &c->out[o];
     int64_t n = hwb_shape_numel(&v->shape);
-    double error = 0, size = 0;
+    double error = 0, size = c->floor;
     char text[HWB_SHAPE_TEXT];
     for (int64_t i = 0; i < n; i++) {
         double a = check_at(v, got, i), b = check_at(v, want, i);
