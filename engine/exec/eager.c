@@ -48,7 +48,7 @@ static hwb_status state_of(hwb_ctx *ctx, eager_state **out) {
 
 hwb_status hwb_set_device(hwb_ctx *ctx, const char *name) {
     hwb_device *d;
-    eager_state *s;
+    eager_state *s = NULL;
     HWB_TRY(hwb_device_open(ctx, &d, name));
     HWB_TRY(state_of(ctx, &s));
     strncpy(s->device, d->backend->name, sizeof s->device - 1);
@@ -166,7 +166,7 @@ static void forget_inputs(hwb_program *p) {
 }
 
 hwb_status hwb_eager_end(hwb_eager *e, int n_out, const hwb_id *outputs, hwb_tensor **outs) {
-    eager_state *s;
+    eager_state *s = NULL;
     hwb_program *p = NULL;
     hwb_status st = state_of(e->ctx, &s);
     if (st == HWB_OK) st = cached_program(e, s, n_out, outputs, &p);

@@ -57,7 +57,7 @@ static bool is_scalar_fill(hwb_graph *g, hwb_id x) {
 }
 
 static hwb_status meet(hwb_graph *g, hwb_id *a, hwb_id *b) {
-    hwb_dtype da = hwb_graph_dtype(g, *a), db = hwb_graph_dtype(g, *b), d;
+    hwb_dtype da = hwb_graph_dtype(g, *a), db = hwb_graph_dtype(g, *b), d = da;
     bool whole_b = is_scalar_fill(g, *b), whole_a = is_scalar_fill(g, *a);
     if (whole_b && !whole_a && hwb_dtype_is_float(da)) d = da;
     else if (whole_a && !whole_b && hwb_dtype_is_float(db)) d = db;
