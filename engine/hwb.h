@@ -7,10 +7,12 @@
 #include "base/base.h"
 #include "tensor/tensor.h"
 #include "io/io.h"
+#include "data/data.h"
 #include "graph/graph.h"
 #include "graph/build.h"
 #include "graph/compose.h"
 #include "ad/ad.h"
 #include "exec/exec.h"
 
+#include "spectral/spectral.h"
 #endif

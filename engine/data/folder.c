@@ -1,0 +1,188 @@
+/*
+ * folder.c: images in one folder per class, as ImageNet comes.
+ *
+ * The names are listed and sorted when the dataset is made (byte order, as
+ * Python's sorted() and so torchvision's ImageFolder); images are read, resized
+ * and cropped when they are asked for, in the thread that asks.
+ */
+#include "data/data_i.h"
+#include "io/io.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+
+/* A growing list of names. */
+typedef struct list {
+    char **item;
+    int64_t n, room;
+} list;
+
+typedef struct folder {
+    list paths;
+    int32_t *label; /* of each path */
+    int64_t label_room;
+    int64_t shorter, size;
+} folder;
+
+static void list_free(list *l) {
+    for (int64_t i = 0; i < l->n; i++) free(l->item[i]);
+    free(l->item);
+}
+
+/* Takes `text`; false when it is NULL or memory is out. */
+static bool list_add(list *l, char *text) {
+    if (text && l->n == l->room) {
+        int64_t room = l->room ? 2 * l->room : 64;
+        char **bigger = realloc(l->item, (size_t)room * sizeof *bigger);
+        if (bigger) {
+            l->item = bigger;
+            l->room = room;
+        }
+    }
+    if (!text || l->n == l->room) {
+        free(text);
+        return false;
+    }
+    l->item[l->n++] = text;
+    return true;
+}
+
+static int by_text(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static bool is_image_name(const char *name) {
+    const char *dot = strrchr(name, '.');
+    return dot && (strcasecmp(dot, ".jpg") == 0 || strcasecmp(dot, ".jpeg") == 0 ||
+                   strcasecmp(dot, ".png") == 0);
+}
+
+static char *join(const char *a, const char *b) {
+    size_t n = strlen(a) + strlen(b) + 2;
+    char *path = malloc(n);
+    if (path) snprintf(path, n, "%s/%s", a, b);
+    return path;
+}
+
+static bool is_folder(const char *root, const char *name) {
+    char *path = join(root, name);
+    struct stat st;
+    bool yes = path && stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+    free(path);
+    return yes;
+}
+
+/* Names in `path`, sorted: folders, or else image files; hidden ones are not
+ * looked at. */
+static hwb_status list_names(hwb_ctx *ctx, list *out, const char *path, bool folders) {
+    DIR *dir = opendir(path);
+    if (!dir) return hwb_fail(ctx, HWB_EIO, "%s: %s", path, strerror(errno));
+    bool room = true;
+    for (struct dirent *e; room && (e = readdir(dir));) {
+        if (e->d_name[0] == '.') continue;
+        if (folders ? is_folder(path, e->d_name) : is_image_name(e->d_name))
+            room = list_add(out, strdup(e->d_name));
+    }
+    closedir(dir);
+    if (!room) return hwb_fail(ctx, HWB_ENOMEM, "out of memory for a list of files");
+    if (out->n) qsort(out->item, (size_t)out->n, sizeof *out->item, by_text);
+    return HWB_OK;
+}
+
+/* ---- samples ------------------------------------------------------------------------------ */
+
+static hwb_status folder_fetch(hwb_ctx *ctx, void *state, int64_t index, void *sample,
+                               int64_t *label) {
+    folder *f = state;
+    hwb_tensor *image = NULL, *cut = NULL;
+    HWB_TRY(hwb_image_load(ctx, &image, f->paths.item[index]));
+    hwb_status status = hwb_image_resize_crop(ctx, &cut, image, f->shorter, f->size);
+    hwb_tensor_release(image);
+    if (status != HWB_OK) return hwb_fail_in(ctx, status, "%s", f->paths.item[index]);
+    const uint8_t *pixel = hwb_tensor_data(cut);
+    int64_t pixels = f->size * f->size;
+    uint8_t *to = sample;
+    for (int64_t i = 0; i < pixels; i++)
+        for (int c = 0; c < 3; c++) to[c * pixels + i] = pixel[3 * i + c];
+    *label = f->label[index];
+    hwb_tensor_release(cut);
+    return HWB_OK;
+}
+
+static void folder_free(void *state) {
+    folder *f = state;
+    list_free(&f->paths);
+    free(f->label);
+    free(f);
+}
+
+/* ---- listing --------------------------------------------------------------------------------- */
+
+static hwb_status add_class(hwb_ctx *ctx, folder *f, const char *root, const char *name,
+                            int32_t label) {
+    list images = {0};
+    char *path = join(root, name);
+    if (!path) return hwb_fail(ctx, HWB_ENOMEM, "out of memory for a list of files");
+    hwb_status status = list_names(ctx, &images, path, false);
+    for (int64_t i = 0; i < images.n && status == HWB_OK; i++) {
+        if (f->paths.n == f->label_room) {
+            int64_t room = f->label_room ? 2 * f->label_room : 64;
+            int32_t *bigger = realloc(f->label, (size_t)room * sizeof *bigger);
+            if (bigger) {
+                f->label = bigger;
+                f->label_room = room;
+            }
+        }
+        if (f->paths.n == f->label_room || !list_add(&f->paths, join(path, images.item[i])))
+            status = hwb_fail(ctx, HWB_ENOMEM, "out of memory for a list of files");
+        else f->label[f->paths.n - 1] = label;
+    }
+    list_free(&images);
+    free(path);
+    return status;
+}
+
+static hwb_status list_images(hwb_ctx *ctx, folder *f, list *classes, const char *root) {
+    HWB_TRY(list_names(ctx, classes, root, true));
+    if (classes->n == 0)
+        return hwb_fail(ctx, HWB_EFORMAT, "%s: holds no folders, one for each class", root);
+    for (int64_t k = 0; k < classes->n; k++)
+        HWB_TRY(add_class(ctx, f, root, classes->item[k], (int32_t)k));
+    if (f->paths.n == 0)
+        return hwb_fail(ctx, HWB_EFORMAT, "%s: no .jpg, .jpeg or .png in its %lld folders", root,
+                        (long long)classes->n);
+    return HWB_OK;
+}
+
+hwb_status hwb_dataset_folder(hwb_ctx *ctx, hwb_dataset **out, const char *root, int64_t shorter,
+                              int64_t size) {
+    if (size < 1 || size > 8192 || shorter < 0 || shorter > 8192)
+        return hwb_fail(ctx, HWB_EARG, "folder: resize %lld, crop %lld: no image sizes",
+                        (long long)shorter, (long long)size);
+    folder *f = calloc(1, sizeof *f);
+    if (!f) return hwb_fail(ctx, HWB_ENOMEM, "out of memory for a dataset");
+    f->shorter = shorter;
+    f->size = size;
+    list classes = {0};
+    hwb_status status = list_images(ctx, f, &classes, root);
+    if (status == HWB_OK) {
+        hwb_dataset_def def = {.kind = "folder",
+                               .count = f->paths.n,
+                               .classes = classes.n,
+                               .class_names = (const char *const *)classes.item,
+                               .sample = {3, {3, size, size}},
+                               .stored = HWB_U8,
+                               .fetch = folder_fetch,
+                               .free_state = folder_free,
+                               .state = f};
+        status = hwb_dataset_new(ctx, out, &def);
+    }
+    list_free(&classes);
+    if (status != HWB_OK) folder_free(f);
+    return status;
+}
