@@ -177,6 +177,10 @@ HWB_API void hwb_philox(hwb_rng rng, uint64_t index, uint32_t out[4]);
 HWB_API double hwb_rng_uniform(hwb_rng rng, uint64_t i);   /* [0,1), 53 bits */
 HWB_API double hwb_rng_normal(hwb_rng rng, uint64_t i);    /* N(0,1), Box-Muller on block i/2 */
 HWB_API double hwb_rng_sign(hwb_rng rng, uint64_t i);      /* +1 or -1, bit i%128 of block i/128 */
+/* out[k] = element first+k of the same, cheaper than one by one */
+HWB_API void hwb_rng_uniforms(hwb_rng rng, uint64_t first, int64_t n, double *out);
+HWB_API void hwb_rng_normals(hwb_rng rng, uint64_t first, int64_t n, double *out);
+HWB_API void hwb_rng_signs(hwb_rng rng, uint64_t first, int64_t n, double *out);
 HWB_API uint64_t hwb_rng_below(hwb_rng rng, uint64_t i, uint64_t bound); /* uniform in [0,bound) */
 /* Stream id from a purpose and two indices ("augment", epoch, sample). */
 HWB_API uint64_t hwb_rng_stream(const char *purpose, uint64_t a, uint64_t b);

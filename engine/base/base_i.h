@@ -21,6 +21,7 @@
 /* What lies before every payload. */
 typedef struct hwb__block {
     struct hwb__account *account; /* one ref while the block is in use */
+    void *base;                   /* what malloc gave */
     size_t bytes;                 /* as asked */
     size_t capacity;              /* payload room */
     uint32_t magic;

@@ -45,7 +45,7 @@ static hwb__block *remove_at(hwb__cache *cache, int at) {
 
 /* Under the lock. */
 static void trim(hwb__cache *cache, size_t room) {
-    while (cache->count > 0 && cache->bytes > room) free(remove_at(cache, 0));
+    while (cache->count > 0 && cache->bytes > room) free(remove_at(cache, 0)->base);
 }
 
 hwb__block *hwb__cache_take(hwb__cache *cache, size_t bytes) {
@@ -67,19 +67,19 @@ hwb__block *hwb__cache_take(hwb__cache *cache, size_t bytes) {
 
 void hwb__cache_give(hwb__cache *cache, hwb__block *block, size_t room) {
     if (block->capacity < CACHE_MIN || block->capacity > room) {
-        free(block);
+        free(block->base);
         return;
     }
     pthread_mutex_lock(&cache->lock);
     trim(cache, cache->closed ? 0 : room - block->capacity);
-    if (cache->count == HWB__CACHE_SLOTS) free(remove_at(cache, 0));
+    if (cache->count == HWB__CACHE_SLOTS) free(remove_at(cache, 0)->base);
     bool keep = !cache->closed;
     if (keep) {
         cache->block[cache->count++] = block;
         cache->bytes += block->capacity;
     }
     pthread_mutex_unlock(&cache->lock);
-    if (!keep) free(block);
+    if (!keep) free(block->base);
 }
 
 void hwb__cache_trim(hwb__cache *cache, size_t room) {

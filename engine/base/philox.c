@@ -8,6 +8,7 @@
  *
  * Nothing has state, so element i of a stream is the same whoever asks for it.
  */
+#define _GNU_SOURCE /* sincos */
 #include "base/base.h"
 
 #include <math.h>
@@ -38,20 +39,31 @@ static uint64_t block_word(const uint32_t block[4], unsigned half) {
     return (uint64_t)block[2 * half + 1] << 32 | block[2 * half];
 }
 
+static double unit_interval(uint64_t word) {
+    return (double)(word >> 11) * 0x1p-53;
+}
+
+/* Box & Muller 1958.  1-u lies in (0,1], so the logarithm is finite. */
+static void normal_pair(const uint32_t block[4], double pair[2]) {
+    double u = unit_interval(block_word(block, 0)), v = unit_interval(block_word(block, 1));
+    double radius = sqrt(-2 * log(1 - u)), sine, cosine;
+    sincos(6.283185307179586476925 * v, &sine, &cosine);
+    pair[0] = radius * cosine;
+    pair[1] = radius * sine;
+}
+
 double hwb_rng_uniform(hwb_rng rng, uint64_t i) {
     uint32_t block[4];
     hwb_philox(rng, i / 2, block);
-    return (double)(block_word(block, i % 2) >> 11) * 0x1p-53;
+    return unit_interval(block_word(block, i % 2));
 }
 
 double hwb_rng_normal(hwb_rng rng, uint64_t i) {
     uint32_t block[4];
+    double pair[2];
     hwb_philox(rng, i / 2, block);
-    /* Box & Muller 1958; 1-u lies in (0,1], so the logarithm is finite. */
-    double u = (double)(block_word(block, 0) >> 11) * 0x1p-53;
-    double v = (double)(block_word(block, 1) >> 11) * 0x1p-53;
-    double radius = sqrt(-2 * log(1 - u)), angle = 6.283185307179586476925 * v;
-    return i % 2 ? radius * sin(angle) : radius * cos(angle);
+    normal_pair(block, pair);
+    return pair[i % 2];
 }
 
 double hwb_rng_sign(hwb_rng rng, uint64_t i) {
@@ -60,6 +72,44 @@ double hwb_rng_sign(hwb_rng rng, uint64_t i) {
     unsigned bit = (unsigned)(i % 128);
     return block[bit / 32] >> (bit % 32) & 1 ? 1.0 : -1.0;
 }
+
+/* ---- many at once -------------------------------------------------------------- */
+
+/* A block is made once for all the elements that it gives; the first may be
+ * needed in part. */
+
+void hwb_rng_uniforms(hwb_rng rng, uint64_t first, int64_t n, double *out) {
+    uint32_t block[4];
+    for (int64_t k = 0; k < n; k++) {
+        uint64_t i = first + (uint64_t)k;
+        if (k == 0 || i % 2 == 0) hwb_philox(rng, i / 2, block);
+        out[k] = unit_interval(block_word(block, i % 2));
+    }
+}
+
+void hwb_rng_normals(hwb_rng rng, uint64_t first, int64_t n, double *out) {
+    uint32_t block[4];
+    double pair[2];
+    for (int64_t k = 0; k < n; k++) {
+        uint64_t i = first + (uint64_t)k;
+        if (k == 0 || i % 2 == 0) {
+            hwb_philox(rng, i / 2, block);
+            normal_pair(block, pair);
+        }
+        out[k] = pair[i % 2];
+    }
+}
+
+void hwb_rng_signs(hwb_rng rng, uint64_t first, int64_t n, double *out) {
+    uint32_t block[4];
+    for (int64_t k = 0; k < n; k++) {
+        uint64_t i = first + (uint64_t)k;
+        if (k == 0 || i % 128 == 0) hwb_philox(rng, i / 128, block);
+        out[k] = (double)(int)(block[i % 128 / 32] >> (i % 32) << 1 & 2) - 1;
+    }
+}
+
+/* ---- integers ------------------------------------------------------------------- */
 
 uint64_t hwb_rng_below(hwb_rng rng, uint64_t i, uint64_t bound) {
     uint32_t block[4];

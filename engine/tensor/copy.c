@@ -6,22 +6,24 @@
  *
  *   steps by 1   rows: memcpy or a vectorised conversion
  *   anything     and another axis of src steps by 1: a transposition, done in
- *                tiles of TILE x TILE so that both sides stay in the L1 cache
+ *                tiles through a small buffer
  *   anything     rows of strided elements
  */
 #include "tensor/tensor_i.h"
 
 #include <string.h>
 
-enum { TILE = 64, CHUNK = 16384 };
+enum { TILE_MAX = 2048, CHUNK = 16384 }; /* elements */
 
 typedef struct copier {
-    hwb__nest nest; /* a = dst, b = src */
-    hwb__convert_fn convert;
+    hwb__nest nest;                /* a = dst, b = src */
+    hwb__convert_fn convert, move; /* move: between elements of dst's dtype */
     char *dst;
     const char *src;
     int64_t dst_size, src_size; /* bytes of an element */
     bool same;                  /* dtypes are equal: rows may be memcpy'd */
+    int64_t chunks, group;      /* copy_rows: chunks of a row, (row, chunk)s of a unit */
+    int64_t tile_p, tile_q;     /* copy_tiles: lengths of a tile */
 } copier;
 
 static void copy_row(const copier *c, int64_t to, int64_t ds, int64_t from, int64_t ss, int64_t n) {
@@ -31,61 +33,78 @@ static void copy_row(const copier *c, int64_t to, int64_t ds, int64_t from, int6
     else c->convert(dst, ds, src, ss, n);
 }
 
-/* All rows; a long row is cut into chunks so that one row can feed all threads. */
-static void copy_rows(const copier *c, int threads) {
+/* One unit of work: `group` chunks. */
+static void copy_chunks(const void *job, int64_t unit) {
+    const copier *c = job;
     const hwb__nest *nest = &c->nest;
     int last = nest->ndim - 1;
-    int64_t n = nest->dim[last];
-    int64_t chunks = n > CHUNK ? (n + CHUNK - 1) / CHUNK : 1;
-    int64_t units = nest->rows * chunks;
-    int64_t group = n < CHUNK ? (CHUNK + n - 1) / n : 1; /* short rows go in groups */
-    int64_t groups = (units + group - 1) / group;
-#pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
-    for (int64_t g = 0; g < groups; g++) {
-        int64_t end = (g + 1) * group < units ? (g + 1) * group : units;
-        for (int64_t unit = g * group; unit < end; unit++) {
-            int64_t to, from, first = unit % chunks * CHUNK;
-            int64_t count = chunks == 1 ? n : n - first < CHUNK ? n - first : CHUNK;
-            hwb__nest_seek(nest, unit / chunks, &to, &from);
-            copy_row(c, to + first * nest->a[last], nest->a[last], from + first * nest->b[last],
-                     nest->b[last], count);
-        }
+    int64_t n = nest->dim[last], total = nest->rows * c->chunks;
+    int64_t end = (unit + 1) * c->group < total ? (unit + 1) * c->group : total;
+    for (int64_t at = unit * c->group; at < end; at++) {
+        int64_t to, from, first = at % c->chunks * CHUNK;
+        int64_t count = n - first < CHUNK ? n - first : CHUNK;
+        hwb__nest_seek(nest, at / c->chunks, &to, &from);
+        copy_row(c, to + first * nest->a[last], nest->a[last], from + first * nest->b[last],
+                 nest->b[last], count);
     }
 }
 
-/* One tile: axes `p` and `q` of lengths np and nq; the inner loop takes the
- * longer, so that thin matrices (3 channels) do not become 3-element rows. */
-static void copy_tile(const copier *c, int64_t to, int64_t from, int p, int64_t np, int q,
-                      int64_t nq) {
-    const hwb__nest *nest = &c->nest;
-    if (nq < np) {
-        int axis = p;
-        p = q;
-        q = axis;
-        int64_t n = np;
-        np = nq;
-        nq = n;
-    }
-    for (int64_t i = 0; i < np; i++)
-        copy_row(c, to + i * nest->a[p], nest->a[q], from + i * nest->b[p], nest->b[q], nq);
+/* All rows; a long row is cut into chunks so that one row can feed all threads,
+ * short rows go in groups. */
+static void copy_rows(copier *c, int threads) {
+    int64_t n = c->nest.dim[c->nest.ndim - 1];
+    c->chunks = (n + CHUNK - 1) / CHUNK;
+    c->group = (CHUNK + n - 1) / n;
+    hwb__for(threads, (c->nest.rows * c->chunks + c->group - 1) / c->group, copy_chunks, c);
 }
 
-/* dst's fastest axis is the last, src's is the one before it. */
-static void copy_tiles(const copier *c, int threads) {
+/* One tile of np x nq, through a buffer buf[nq][np]: each cache line of src is
+ * read whole, once, and each of dst written whole, whatever the strides (a
+ * stride of 4096 bytes would otherwise keep hitting one cache set). */
+static void copy_tile(const copier *c, int64_t to, int64_t from, int64_t np, int64_t nq) {
     const hwb__nest *nest = &c->nest;
     int q = nest->ndim - 1, p = q - 1;
-    int64_t tiles_p = (nest->dim[p] + TILE - 1) / TILE, tiles_q = (nest->dim[q] + TILE - 1) / TILE;
-    int64_t units = nest->rows / nest->dim[p] * tiles_p;
-#pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
-    for (int64_t unit = 0; unit < units; unit++) {
-        int64_t i = unit % tiles_p * TILE, to, from;
-        int64_t np = nest->dim[p] - i < TILE ? nest->dim[p] - i : TILE;
-        hwb__nest_seek(nest, unit / tiles_p * nest->dim[p] + i, &to, &from);
-        for (int64_t tile = 0; tile < tiles_q; tile++) {
-            int64_t j = tile * TILE, nq = nest->dim[q] - j < TILE ? nest->dim[q] - j : TILE;
-            copy_tile(c, to + j * nest->a[q], from + j * nest->b[q], p, np, q, nq);
-        }
+    int64_t size = c->dst_size;
+    _Alignas(64) char buf[TILE_MAX * 8];
+    const char *src = c->src + from * c->src_size;
+    if (nest->b[q] == np) c->convert(buf, 1, src, 1, np * nq);
+    else
+        for (int64_t j = 0; j < nq; j++)
+            c->convert(buf + j * np * size, 1, src + j * nest->b[q] * c->src_size, 1, np);
+    char *dst = c->dst + to * size;
+    if (nq >= np)
+        for (int64_t i = 0; i < np; i++)
+            c->move(dst + i * nest->a[p] * size, nest->a[q], buf + i * size, np, nq);
+    else
+        for (int64_t j = 0; j < nq; j++)
+            c->move(dst + j * nest->a[q] * size, nest->a[p], buf + j * np * size, 1, np);
+}
+
+/* One unit of work: the tiles of tile_p steps along p. */
+static void copy_tile_row(const void *job, int64_t unit) {
+    const copier *c = job;
+    const hwb__nest *nest = &c->nest;
+    int q = nest->ndim - 1, p = q - 1;
+    int64_t tiles = (nest->dim[p] + c->tile_p - 1) / c->tile_p;
+    int64_t i = unit % tiles * c->tile_p, to, from;
+    int64_t np = nest->dim[p] - i < c->tile_p ? nest->dim[p] - i : c->tile_p;
+    hwb__nest_seek(nest, unit / tiles * nest->dim[p] + i, &to, &from);
+    for (int64_t j = 0; j < nest->dim[q]; j += c->tile_q) {
+        int64_t nq = nest->dim[q] - j < c->tile_q ? nest->dim[q] - j : c->tile_q;
+        copy_tile(c, to + j * nest->a[q], from + j * nest->b[q], np, nq);
     }
+}
+
+/* dst's fastest axis q is the last, src's p is the one before it, with step 1.
+ * A float32 cache line holds 16 elements; thin matrices (3 channels) get long
+ * tiles instead.  No tile has more than TILE_MAX elements. */
+static void copy_tiles(copier *c, int threads) {
+    const hwb__nest *nest = &c->nest;
+    int q = nest->ndim - 1, p = q - 1;
+    c->tile_p = nest->dim[q] < 16 ? TILE_MAX / 16 : 16;
+    c->tile_q = nest->dim[p] < 16 ? TILE_MAX / 16 : 64;
+    int64_t tiles = (nest->dim[p] + c->tile_p - 1) / c->tile_p;
+    hwb__for(threads, nest->rows / nest->dim[p] * tiles, copy_tile_row, c);
 }
 
 /* Bring the axis along which src steps by 1 next to the last; false if none. */
@@ -116,6 +135,7 @@ static void copy_strided(const hwb_ctx *ctx, const hwb_tensor *dst, const hwb_te
     copier c = {
         .nest = hwb__nest_make(&dst->shape, dst->strides, src_strides),
         .convert = hwb__converter(dst->dtype, src->dtype),
+        .move = hwb__converter(dst->dtype, dst->dtype),
         .dst = dst->data,
         .src = src->data,
         .dst_size = (int64_t)hwb_dtype_size(dst->dtype),

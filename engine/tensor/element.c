@@ -9,6 +9,7 @@
 #include "tensor/tensor_i.h"
 
 #include <math.h>
+#include <omp.h>
 
 enum { BLOCK = 1024, LANES = 8, SUM_PARTS = 64 };
 
@@ -93,16 +94,29 @@ static double add_lanes(const double lane[LANES]) {
 
 /* A reduction adds its term of elements a[0..n), b[0..n) to the lanes; n is a
  * multiple of LANES except in the last block. */
-typedef void (*reduce_fn)(double lane[LANES], const double *a, const double *b, int64_t n);
+typedef void (*reduce_fn)(double lane[LANES], const void *a, const void *b, int64_t n);
 
-#define REDUCTION(name, term)                                                                      \
-    static void name(double lane[LANES], const double *a, const double *b, int64_t n) {            \
+/* One for float64 blocks and one for float32 memory as it is: widening is
+ * exact, so both give the same bits. */
+typedef struct reduction {
+    reduce_fn f64, f32;
+} reduction;
+
+#define REDUCE_ROWS(name, type, term)                                                              \
+    static void name(double lane[LANES], const void *pa, const void *pb, int64_t n) {              \
+        const type *a = pa, *b = pb;                                                               \
         (void)b;                                                                                   \
         int64_t i = 0;                                                                             \
         for (; i + LANES <= n; i += LANES)                                                         \
-            for (int64_t j = 0; j < LANES; j++) lane[j] += term(a[i + j], b[i + j]);               \
-        for (; i < n; i++) lane[i % LANES] += term(a[i], b[i]);                                    \
+            for (int64_t j = 0; j < LANES; j++)                                                    \
+                lane[j] += term((double)a[i + j], (double)b[i + j]);                               \
+        for (; i < n; i++) lane[i % LANES] += term((double)a[i], (double)b[i]);                    \
     }
+
+#define REDUCTION(name, term)                                                                      \
+    REDUCE_ROWS(name##_f64, double, term)                                                          \
+    REDUCE_ROWS(name##_f32, float, term)                                                           \
+    static const reduction name = {name##_f64, name##_f32};
 
 #define TERM_SUM(x, y)  (x)
 #define TERM_DOT(x, y)  ((x) * (y))
@@ -111,37 +125,52 @@ REDUCTION(reduce_sum, TERM_SUM)
 REDUCTION(reduce_dot, TERM_DOT)
 REDUCTION(reduce_zero, TERM_ZERO)
 
+static bool is_plain(const hwb_tensor *t, hwb_dtype dtype) {
+    return t->contiguous && t->dtype == dtype;
+}
+
 /* Block of t as doubles: in place when it is one already, else in `buf`. */
 static const double *block_of(const hwb_tensor *t, int64_t first, int64_t n, double *buf) {
-    if (t->contiguous && t->dtype == HWB_F64) return (const double *)(void *)t->data + first;
+    if (is_plain(t, HWB_F64)) return (const double *)(void *)t->data + first;
     hwb__tensor_read(t, first, n, buf);
     return buf;
 }
 
-static double reduce_part(reduce_fn reduce, const hwb_tensor *a, const hwb_tensor *b, int64_t first,
-                          int64_t end) {
+typedef struct reducer {
+    reduction reduce;
+    const hwb_tensor *a, *b;
+    int64_t size; /* elements of a part */
+    double *part;
+} reducer;
+
+static void reduce_part(const void *job, int64_t unit) {
+    const reducer *r = job;
+    const hwb_tensor *a = r->a, *b = r->b;
+    int64_t first = unit * r->size;
+    int64_t end = a->numel - first < r->size ? a->numel : first + r->size;
     double buf_a[BLOCK], buf_b[BLOCK], lane[LANES] = {0};
-    for (int64_t i = first; i < end; i += BLOCK) {
-        int64_t n = end - i < BLOCK ? end - i : BLOCK;
-        const double *block_a = block_of(a, i, n, buf_a);
-        const double *block_b = b == a ? block_a : block_of(b, i, n, buf_b);
-        reduce(lane, block_a, block_b, n);
+    if (is_plain(a, HWB_F32) && is_plain(b, HWB_F32)) {
+        int64_t at = first * (int64_t)sizeof(float);
+        r->reduce.f32(lane, a->data + at, b->data + at, end - first);
+    } else {
+        for (int64_t i = first; i < end; i += BLOCK) {
+            int64_t n = end - i < BLOCK ? end - i : BLOCK;
+            const double *block_a = block_of(a, i, n, buf_a);
+            const double *block_b = b == a ? block_a : block_of(b, i, n, buf_b);
+            r->reduce.f64(lane, block_a, block_b, n);
+        }
     }
-    return add_lanes(lane);
+    r->part[unit] = add_lanes(lane);
 }
 
-static double reduce_all(reduce_fn reduce, const hwb_tensor *a, const hwb_tensor *b) {
-    int64_t n = a->numel;
-    int64_t size = (n / SUM_PARTS + BLOCK) / BLOCK * BLOCK;
-    if (size < HWB__PARALLEL_MIN / 4) size = HWB__PARALLEL_MIN / 4;
-    int64_t parts = (n + size - 1) / size;
-    double part[SUM_PARTS + 1], sum = 0;
-    HWB_ASSERT(parts <= SUM_PARTS); /* size * SUM_PARTS > n */
-#pragma omp parallel for schedule(static) if (n >= HWB__PARALLEL_MIN)
-    for (int64_t p = 0; p < parts; p++) {
-        int64_t end = (p + 1) * size < n ? (p + 1) * size : n;
-        part[p] = reduce_part(reduce, a, b, p * size, end);
-    }
+static double reduce_all(reduction reduce, const hwb_tensor *a, const hwb_tensor *b) {
+    double part[SUM_PARTS], sum = 0;
+    reducer r = {.reduce = reduce, .a = a, .b = b, .part = part};
+    r.size = (a->numel / SUM_PARTS + BLOCK) / BLOCK * BLOCK;
+    if (r.size < HWB__PARALLEL_MIN / 4) r.size = HWB__PARALLEL_MIN / 4;
+    int64_t parts = (a->numel + r.size - 1) / r.size;
+    HWB_ASSERT(parts <= SUM_PARTS); /* size * SUM_PARTS > numel */
+    hwb__for(a->numel >= HWB__PARALLEL_MIN ? omp_get_max_threads() : 1, parts, reduce_part, &r);
     for (int64_t p = 0; p < parts; p++) sum += part[p];
     return sum;
 }

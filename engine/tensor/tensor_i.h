@@ -75,7 +75,13 @@ void hwb__tensor_read(const hwb_tensor *t, int64_t first, int64_t n, double *out
 /* The reverse, converting to t's dtype. */
 void hwb__tensor_write(hwb_tensor *t, int64_t first, int64_t n, const double *in);
 
+/* ---- parallel.c ------------------------------------------------------------------ */
+
 /* Work on fewer elements than this is not worth waking threads for. */
 #define HWB__PARALLEL_MIN 65536
+
+/* body(job, unit) for every unit, on `threads` threads, in any order. */
+void hwb__for(int threads, int64_t units, void (*body)(const void *job, int64_t unit),
+              const void *job);
 
 #endif
