@@ -152,6 +152,13 @@ void interrupt_end(lua_State *L) {
     presses = 0;
 }
 
+bool interrupt_at_prompt(void) {
+    bool was = presses > 0; /* SIGTERM counts: the session looks for it */
+    presses = 0;
+    hwb_interrupt_clear();
+    return was;
+}
+
 bool interrupt_terminated(void) {
     return terminated != 0;
 }

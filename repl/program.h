@@ -53,6 +53,8 @@ void interrupt_install(lua_State *L);
 /* Between interrupt_begin and interrupt_end Ctrl-C stops the Lua code. */
 void interrupt_begin(lua_State *L);
 void interrupt_end(lua_State *L);
+/* Did Ctrl-C arrive while a line was being typed?  Forgets it. */
+bool interrupt_at_prompt(void);
 bool interrupt_terminated(void); /* SIGTERM arrived: exit 143 */
 
 /* ---- progress.c -------------------------------------------------------------------- */

@@ -138,6 +138,26 @@ static void set_function(lua_State *L, const char *field, lua_CFunction f) {
     lua_setfield(L, -2, field);
 }
 
+/* assert(v, message, code): as Lua's, but the `nil, message, code` of a function
+ * that meets the outside world keeps its code, and so its exit status. */
+static int checked_assert(lua_State *L) {
+    luaL_checkany(L, 1);
+    if (lua_toboolean(L, 1)) return lua_gettop(L);
+    if (lua_type(L, 2) == LUA_TSTRING && lua_type(L, 3) == LUA_TSTRING) {
+        const char *code = lua_tostring(L, 3);
+#define XX(name, value, exit_code, text)                                                           \
+    if (strcmp(code, #name) == 0) {                                                                \
+        hwb_lua_push_error(L, HWB_##name, lua_tostring(L, 2));                                     \
+        return lua_error(L);                                                                       \
+    }
+        HWB_STATUS_MAP(XX)
+#undef XX
+    }
+    if (lua_isnone(L, 2)) return luaL_error(L, "assertion failed!");
+    lua_settop(L, 2);
+    return lua_error(L);
+}
+
 static int open_libraries(lua_State *L) {
     const char *home = lua_touserdata(L, 1);
     luaL_openlibs(L);
@@ -149,6 +169,8 @@ static int open_libraries(lua_State *L) {
     luaL_requiref(L, "hwb.sys", luaopen_hwb_sys, 0);
     lua_pushstring(L, home);
     lua_setfield(L, -2, "home");
+    lua_pushcfunction(L, checked_assert);
+    lua_setglobal(L, "assert");
     interrupt_install(L);
     return 0;
 }

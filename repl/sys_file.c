@@ -6,6 +6,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -149,10 +150,27 @@ static int file_write(lua_State *L) {
     return 2;
 }
 
+/* append_private(path, text): one write, to a file that only its owner reads */
+static int file_append_private(lua_State *L) {
+    size_t n;
+    const char *path = luaL_checkstring(L, 1), *text = luaL_checklstring(L, 2, &n);
+    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0) return refuse(L, path);
+    bool whole = write(fd, text, n) == (ssize_t)n;
+    close(fd);
+    return whole ? done(L) : refuse(L, path);
+}
+
 void sys_add_files(lua_State *L) {
-    static const luaL_Reg functions[] = {
-        {"stat", file_stat},     {"mkdir", file_mkdir},       {"list", file_list},
-        {"remove", file_remove}, {"realpath", file_realpath}, {"symlink", file_symlink},
-        {"read", file_read},     {"write", file_write},       {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"stat", file_stat},
+                                         {"mkdir", file_mkdir},
+                                         {"list", file_list},
+                                         {"remove", file_remove},
+                                         {"realpath", file_realpath},
+                                         {"symlink", file_symlink},
+                                         {"read", file_read},
+                                         {"write", file_write},
+                                         {"append_private", file_append_private},
+                                         {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
 }

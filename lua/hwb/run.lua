@@ -205,7 +205,7 @@ function Run:result(fields)
   write_json(self.dir .. "/result.json", s.result)
 end
 
-function Run:progress(what, done, total, note) hwb.progress(what, done, total, note) end
+function Run.progress(_, what, done, total, note) hwb.progress(what, done, total, note) end
 
 function Run:once(name, compute)
   check_name(name)
