@@ -23,6 +23,21 @@ static const family families[HWB_OP_COUNT] = {
     [HWB_OP_CONV_BWD_DATA] = {hwb__cpu_conv_supports, hwb__cpu_conv_prepare},
     [HWB_OP_CONV_BWD_WEIGHTS] = {hwb__cpu_conv_supports, hwb__cpu_conv_prepare},
     [HWB_OP_MATMUL] = {hwb__cpu_matmul_supports, hwb__cpu_matmul_prepare},
+    [HWB_OP_RESHAPE] = {hwb__cpu_data_supports, hwb__cpu_data_prepare},
+    [HWB_OP_PERMUTE] = {hwb__cpu_data_supports, hwb__cpu_data_prepare},
+    [HWB_OP_BROADCAST] = {hwb__cpu_data_supports, hwb__cpu_data_prepare},
+    [HWB_OP_SLICE] = {hwb__cpu_data_supports, hwb__cpu_data_prepare},
+    [HWB_OP_PAD] = {hwb__cpu_data_supports, hwb__cpu_data_prepare},
+    [HWB_OP_CONCAT] = {hwb__cpu_data_supports, hwb__cpu_data_prepare},
+    [HWB_OP_GATHER] = {hwb__cpu_index_supports, hwb__cpu_index_prepare},
+    [HWB_OP_SCATTER_ADD] = {hwb__cpu_index_supports, hwb__cpu_index_prepare},
+    [HWB_OP_AVGPOOL] = {hwb__cpu_pool_supports, hwb__cpu_pool_prepare},
+    [HWB_OP_AVGPOOL_BWD] = {hwb__cpu_pool_supports, hwb__cpu_pool_prepare},
+    [HWB_OP_MAXPOOL_INDEX] = {hwb__cpu_pool_supports, hwb__cpu_pool_prepare},
+    [HWB_OP_POOL_GATHER] = {hwb__cpu_pool_supports, hwb__cpu_pool_prepare},
+    [HWB_OP_POOL_SCATTER] = {hwb__cpu_pool_supports, hwb__cpu_pool_prepare},
+    [HWB_OP_MAX] = {hwb__cpu_reduce_supports, hwb__cpu_reduce_prepare},
+    [HWB_OP_ARGMAX] = {hwb__cpu_reduce_supports, hwb__cpu_reduce_prepare},
 };
 
 /* Pointwise operations are groups of one instruction. */

@@ -68,6 +68,19 @@ bool hwb__cpu_fused_supports(const hwb_kdesc *desc);
 hwb_status hwb__cpu_fused_prepare(hwb_ctx *ctx, hwb__cpu_state *state, hwb__cpu_kernel **out,
                                   const hwb_kdesc *desc);
 
+bool hwb__cpu_data_supports(const hwb_kdesc *desc);
+hwb_status hwb__cpu_data_prepare(hwb_ctx *ctx, hwb__cpu_state *state, hwb__cpu_kernel **out,
+                                 const hwb_kdesc *desc);
+bool hwb__cpu_index_supports(const hwb_kdesc *desc);
+hwb_status hwb__cpu_index_prepare(hwb_ctx *ctx, hwb__cpu_state *state, hwb__cpu_kernel **out,
+                                  const hwb_kdesc *desc);
+bool hwb__cpu_pool_supports(const hwb_kdesc *desc);
+hwb_status hwb__cpu_pool_prepare(hwb_ctx *ctx, hwb__cpu_state *state, hwb__cpu_kernel **out,
+                                 const hwb_kdesc *desc);
+bool hwb__cpu_reduce_supports(const hwb_kdesc *desc);
+hwb_status hwb__cpu_reduce_prepare(hwb_ctx *ctx, hwb__cpu_state *state, hwb__cpu_kernel **out,
+                                   const hwb_kdesc *desc);
+
 /* ---- convolution geometry ---------------------------------------------------------- */
 
 /* The three operands of a member of the conv trio, whichever of them is the
