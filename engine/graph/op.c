@@ -52,16 +52,13 @@ static int64_t mul_capped(int64_t a, int64_t b) {
 }
 
 /* Each of the conv trio pairs every y[K,N,O,H',W'] with the C/g*h*w weights of
- * its output channel; padding is counted as if it were data. */
-static int64_t conv_macs(const hwb_shape *y, const hwb_shape *w, const hwb_shape *other) {
+ * its output channel; padding is counted as if it were data.  The result carries
+ * K when any operand does, y not always. */
+static int64_t conv_macs(const hwb_shape *y, const hwb_shape *w, const hwb_shape *out) {
     if (y->ndim < 4 || w->ndim < 4) return 0;
     int64_t macs = hwb_shape_numel(y);
     for (int i = w->ndim - 3; i < w->ndim; i++) macs = mul_capped(macs, w->dim[i]);
-    if (y->ndim == 4) { /* K sits on the other operands, if anywhere */
-        if (w->ndim == 5) return mul_capped(macs, w->dim[0]);
-        if (other->ndim == 5) return mul_capped(macs, other->dim[0]);
-    }
-    return macs;
+    return y->ndim == 4 && out->ndim == 5 ? mul_capped(macs, out->dim[0]) : macs;
 }
 
 int64_t hwb_op_macs(hwb_op op, const hwb_attrs *attrs, const hwb_shape *in0, const hwb_shape *in1,
@@ -72,9 +69,9 @@ int64_t hwb_op_macs(hwb_op op, const hwb_attrs *attrs, const hwb_shape *in0, con
         int64_t inner = in0->dim[in0->ndim - (attrs->ta ? 2 : 1)];
         return mul_capped(hwb_shape_numel(out), inner);
     }
-    case HWB_OP_CONV: return conv_macs(out, in1, in0);
+    case HWB_OP_CONV: return conv_macs(out, in1, out);
     case HWB_OP_CONV_BWD_DATA: return conv_macs(in0, in1, out);
-    case HWB_OP_CONV_BWD_WEIGHTS: return conv_macs(in1, out, in0);
+    case HWB_OP_CONV_BWD_WEIGHTS: return conv_macs(in1, out, out);
     default: return 0;
     }
 }

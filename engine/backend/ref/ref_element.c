@@ -1,56 +1,10 @@
 /*
- * ref_element.c: single elements of any dtype, and the pointwise operations on
- * doubles, which the pointwise kernels and the fused interpreter share.
+ * ref_element.c: the pointwise operations on doubles, which the pointwise
+ * kernels and the fused interpreter share, and float operands widened to double.
  */
 #include "backend/ref/ref_i.h"
 
 #include <math.h>
-
-double hwb__ref_load(hwb_dtype dtype, const void *p, int64_t i) {
-    if (dtype == HWB_F32) return ((const float *)p)[i];
-    if (dtype == HWB_F64) return ((const double *)p)[i];
-    return (double)hwb__ref_load_int(dtype, p, i);
-}
-
-int64_t hwb__ref_load_int(hwb_dtype dtype, const void *p, int64_t i) {
-    switch (dtype) {
-    case HWB_I32: return ((const int32_t *)p)[i];
-    case HWB_I64: return ((const int64_t *)p)[i];
-    case HWB_BOOL: return ((const uint8_t *)p)[i] != 0;
-    default: return ((const uint8_t *)p)[i];
-    }
-}
-
-/* The comparisons are false for NaN, which lands on 0. */
-static int64_t truncate(double x, double low, double high, int64_t min, int64_t max) {
-    if (x >= high) return max;
-    if (x <= low) return min;
-    return x == x ? (int64_t)x : 0;
-}
-
-void hwb__ref_store(hwb_dtype dtype, void *p, int64_t i, double x) {
-    switch (dtype) {
-    case HWB_F32: ((float *)p)[i] = (float)x; break;
-    case HWB_F64: ((double *)p)[i] = x; break;
-    case HWB_I32:
-        ((int32_t *)p)[i] = (int32_t)truncate(x, INT32_MIN, INT32_MAX, INT32_MIN, INT32_MAX);
-        break;
-    case HWB_I64: ((int64_t *)p)[i] = truncate(x, -0x1p63, 0x1p63, INT64_MIN, INT64_MAX); break;
-    case HWB_BOOL: ((uint8_t *)p)[i] = x != 0; break;
-    default: ((uint8_t *)p)[i] = (uint8_t)truncate(x, 0, UINT8_MAX, 0, UINT8_MAX); break;
-    }
-}
-
-void hwb__ref_store_int(hwb_dtype dtype, void *p, int64_t i, int64_t x) {
-    switch (dtype) {
-    case HWB_F32: ((float *)p)[i] = (float)x; break;
-    case HWB_F64: ((double *)p)[i] = (double)x; break;
-    case HWB_I32: ((int32_t *)p)[i] = (int32_t)(uint32_t)(uint64_t)x; break;
-    case HWB_I64: ((int64_t *)p)[i] = x; break;
-    case HWB_BOOL: ((uint8_t *)p)[i] = x != 0; break;
-    default: ((uint8_t *)p)[i] = (uint8_t)x; break;
-    }
-}
 
 /* Without overflow at either end. */
 static double sigmoid(double x) {

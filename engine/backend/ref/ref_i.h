@@ -59,16 +59,62 @@ size_t hwb__ref_scratch_widen(const hwb_kdesc *desc);  /* float32 in0, in1 as do
 size_t hwb__ref_scratch_result(const hwb_kdesc *desc); /* 8 bytes an element of out[0] */
 size_t hwb__ref_scratch_fused(const hwb_kdesc *desc);  /* the reduced outputs as double */
 
-/* ---- elements (ref_element.c) -------------------------------------------------- */
+/* ---- elements ---------------------------------------------------------------- */
 
-/* Element i of a buffer.  Stores to integers truncate and saturate, NaN gives
- * 0, bool is x != 0: the rule of tensor conversion. */
-double hwb__ref_load(hwb_dtype dtype, const void *p, int64_t i);
-void hwb__ref_store(hwb_dtype dtype, void *p, int64_t i, double x);
-int64_t hwb__ref_load_int(hwb_dtype dtype, const void *p, int64_t i);    /* not of floats */
-void hwb__ref_store_int(hwb_dtype dtype, void *p, int64_t i, int64_t x); /* wraps */
+/* Element i of a buffer.  Integers load exactly as int64 and store wrapped;
+ * doubles stored as integers truncate and saturate, NaN gives 0, bool is x != 0:
+ * the rule of tensor conversion. */
+static inline int64_t hwb__ref_load_int(hwb_dtype dtype, const void *p, int64_t i) {
+    switch (dtype) {
+    case HWB_I32: return ((const int32_t *)p)[i];
+    case HWB_I64: return ((const int64_t *)p)[i];
+    case HWB_BOOL: return ((const uint8_t *)p)[i] != 0;
+    default: return ((const uint8_t *)p)[i];
+    }
+}
 
-/* One float operation in double; a comparison gives 0 or 1. */
+static inline double hwb__ref_load(hwb_dtype dtype, const void *p, int64_t i) {
+    if (dtype == HWB_F32) return ((const float *)p)[i];
+    if (dtype == HWB_F64) return ((const double *)p)[i];
+    return (double)hwb__ref_load_int(dtype, p, i);
+}
+
+/* The comparisons are false for NaN, which lands on 0. */
+static inline int64_t hwb__ref_truncate(double x, double low, double high, int64_t min,
+                                        int64_t max) {
+    if (x >= high) return max;
+    if (x <= low) return min;
+    return x == x ? (int64_t)x : 0;
+}
+
+static inline void hwb__ref_store(hwb_dtype dtype, void *p, int64_t i, double x) {
+    switch (dtype) {
+    case HWB_F32: ((float *)p)[i] = (float)x; break;
+    case HWB_F64: ((double *)p)[i] = x; break;
+    case HWB_I32:
+        ((int32_t *)p)[i] =
+            (int32_t)hwb__ref_truncate(x, INT32_MIN, INT32_MAX, INT32_MIN, INT32_MAX);
+        break;
+    case HWB_I64:
+        ((int64_t *)p)[i] = hwb__ref_truncate(x, -0x1p63, 0x1p63, INT64_MIN, INT64_MAX);
+        break;
+    case HWB_BOOL: ((uint8_t *)p)[i] = x != 0; break;
+    default: ((uint8_t *)p)[i] = (uint8_t)hwb__ref_truncate(x, 0, UINT8_MAX, 0, UINT8_MAX); break;
+    }
+}
+
+static inline void hwb__ref_store_int(hwb_dtype dtype, void *p, int64_t i, int64_t x) {
+    switch (dtype) {
+    case HWB_F32: ((float *)p)[i] = (float)x; break;
+    case HWB_F64: ((double *)p)[i] = (double)x; break;
+    case HWB_I32: ((int32_t *)p)[i] = (int32_t)(uint32_t)(uint64_t)x; break;
+    case HWB_I64: ((int64_t *)p)[i] = x; break;
+    case HWB_BOOL: ((uint8_t *)p)[i] = x != 0; break;
+    default: ((uint8_t *)p)[i] = (uint8_t)x; break;
+    }
+}
+
+/* ref_element.c: one float operation in double; a comparison gives 0 or 1. */
 double hwb__ref_eval(hwb_op op, double a, double b, double c);
 
 /* in as double: itself, or widened into *scratch, which moves on behind it. */
