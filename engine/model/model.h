@@ -30,9 +30,11 @@ HWB_API void hwb_model_release(hwb_model *m);
  * sharing) is one parameter with the first name; the second name is an alias. */
 HWB_API hwb_status hwb_model_add_parameter(hwb_ctx *ctx, hwb_model *m, const char *name,
                                            hwb_tensor *t);
-HWB_API hwb_status hwb_model_add_buffer(hwb_ctx *ctx, hwb_model *m, const char *name, hwb_tensor *t);
+HWB_API hwb_status hwb_model_add_buffer(hwb_ctx *ctx, hwb_model *m, const char *name,
+                                        hwb_tensor *t);
 HWB_API int hwb_model_parameter_count(const hwb_model *m);
-HWB_API hwb_tensor *hwb_model_parameter(const hwb_model *m, int i, const char **name); /* borrowed */
+HWB_API hwb_tensor *hwb_model_parameter(const hwb_model *m, int i,
+                                        const char **name); /* borrowed */
 HWB_API int hwb_model_buffer_count(const hwb_model *m);
 HWB_API hwb_tensor *hwb_model_buffer(const hwb_model *m, int i, const char **name); /* borrowed */
 HWB_API int hwb_model_find(const hwb_model *m, const char *name); /* parameter index or -1 */
@@ -40,15 +42,21 @@ HWB_API int64_t hwb_model_num_parameters(const hwb_model *m);
 /* Offset of parameter i in flat vectors, which follow parameter order. */
 HWB_API int64_t hwb_model_offset(const hwb_model *m, int i);
 HWB_API hwb_dtype hwb_model_dtype(const hwb_model *m); /* of the first float parameter */
+/* Put another tensor in the place of parameter (buffer) i: same shape, any dtype. */
+HWB_API hwb_status hwb_model_set_parameter(hwb_ctx *ctx, hwb_model *m, int i, hwb_tensor *t);
+HWB_API hwb_status hwb_model_set_buffer(hwb_ctx *ctx, hwb_model *m, int i, hwb_tensor *t);
+/* All parameters as one vector [n] (a copy, new ref), and back. */
+HWB_API hwb_status hwb_model_flatten(hwb_ctx *ctx, const hwb_model *m, hwb_tensor **out);
+HWB_API hwb_status hwb_model_assign(hwb_ctx *ctx, hwb_model *m, hwb_tensor *flat);
 
 /* ---- layers ------------------------------------------------------------------------ */
 
 /* A layer that can be quantized: its weight, in forward order. */
 typedef struct hwb_layer {
-    char *name;      /* "layer1.0.conv1" */
-    int weight;      /* parameter index */
-    int64_t n;       /* weights */
-    int64_t macs;    /* multiply-adds for one sample; 0 until a forward was traced */
+    char *name;           /* "layer1.0.conv1" */
+    int weight;           /* parameter index */
+    int64_t n;            /* weights */
+    int64_t macs;         /* multiply-adds for one sample; 0 until a forward was traced */
     int64_t out_elements; /* activations out of one sample */
 } hwb_layer;
 /* Layers found by tracing one forward pass for an input of this shape (N is
@@ -71,6 +79,7 @@ typedef struct hwb_trace {
     hwb_graph *graph;
     hwb_id x, y;
     hwb_id *parameters; /* one input node a parameter */
+    int n_parameters;
 } hwb_trace;
 HWB_API hwb_status hwb_model_trace_begin(hwb_ctx *ctx, hwb_model *m, hwb_trace *out);
 HWB_API hwb_status hwb_model_trace_forward(hwb_ctx *ctx, hwb_model *m, hwb_trace *t,
