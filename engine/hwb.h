@@ -13,6 +13,8 @@
 #include "graph/compose.h"
 #include "ad/ad.h"
 #include "exec/exec.h"
+#include "model/model.h"
+#include "curvature/curvature.h"
 
 #include "spectral/spectral.h"
 #endif

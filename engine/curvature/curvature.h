@@ -1,0 +1,84 @@
+/*
+ * curvature.h: the Hessian, the generalised Gauss-Newton matrix and the
+ * empirical Fisher matrix of a model's mean loss, as linear operators on flat
+ * parameter vectors.
+ *
+ *   Hessian   H v = d/de grad L(theta + e v)        forward over reverse
+ *   GGN       G v = J^T (d2L/dz2) J v               z: the model's output
+ *   Fisher    F v = 1/N sum_n g_n (g_n^T v)         g_n: gradient of sample n
+ *
+ * The loss is the mean over all samples of the data source; a source that
+ * comes in batches is streamed, each batch weighted by its number of samples.
+ * Weight decay is no part of the loss unless asked for.
+ *
+ * One batch is held: the primal pass and its adjoints are computed once and
+ * reused for every vector.  Several batches are passed over for every apply.
+ */
+#ifndef HWB_CURVATURE_H
+#define HWB_CURVATURE_H
+
+#include "model/model.h"
+
+typedef enum hwb_curvature_kind { HWB_HESSIAN, HWB_GGN, HWB_FISHER } hwb_curvature_kind;
+
+/* Write the mean loss of a batch (reduce) or one loss a sample [N] into g. */
+typedef hwb_status (*hwb_loss_fn)(void *user, hwb_graph *g, hwb_id *loss, hwb_id output,
+                                  hwb_id target, bool reduce);
+/* The built-in losses: "cross_entropy" (integer labels from 0), "mse". */
+HWB_API hwb_status hwb_loss_named(hwb_ctx *ctx, hwb_loss_fn *out, const char *name);
+
+/* Where data come from: always the same batches in the same order. */
+typedef struct hwb_source {
+    void *self;
+    hwb_status (*rewind)(hwb_ctx *ctx, void *self);
+    /* new refs; *x = NULL after the last batch */
+    hwb_status (*next)(hwb_ctx *ctx, void *self, hwb_tensor **x, hwb_tensor **y);
+    void (*free_self)(void *self); /* may be NULL */
+} hwb_source;
+/* One batch, or the same cut into micro-batches of at most `micro` samples
+ * (0: not cut).  Retains x and y. */
+HWB_API hwb_status hwb_source_batch(hwb_ctx *ctx, hwb_source *out, hwb_tensor *x, hwb_tensor *y,
+                                    int64_t micro);
+
+typedef struct hwb_curvature_options {
+    hwb_curvature_kind kind;
+    hwb_loss_fn loss; /* default cross-entropy */
+    void *loss_user;
+    bool batch_norm_batch; /* statistics of the batch instead of the running ones: one batch only */
+    double weight_decay;   /* adds wd * identity */
+    size_t budget;         /* bytes of working memory that K vectors at once may take; 0 = 1 GiB */
+} hwb_curvature_options;
+
+typedef struct hwb_curvature hwb_curvature;
+
+/* Over all parameters.  Takes the source (also on failure); retains m.  new ref */
+HWB_API hwb_status hwb_curvature_new(hwb_ctx *ctx, hwb_curvature **out, hwb_model *m,
+                                     hwb_source source, const hwb_curvature_options *options);
+/* Restricted to a block (see hwb_model_block) of the same source. new ref */
+HWB_API hwb_status hwb_curvature_block(hwb_ctx *ctx, hwb_curvature **out, hwb_curvature *whole,
+                                       const char *name);
+/* With respect to an intermediate value (hwb_graph_tap) instead of parameters:
+ * the input of the layer called `name`.  One batch only; n = its elements.  The
+ * operator is block-diagonal over samples and carries the mean's factor 1/N. */
+HWB_API hwb_status hwb_curvature_activation(hwb_ctx *ctx, hwb_curvature **out, hwb_curvature *whole,
+                                            const char *name);
+HWB_API hwb_curvature *hwb_curvature_retain(hwb_curvature *c);
+HWB_API void hwb_curvature_release(hwb_curvature *c);
+
+/* The operator; borrowed, valid while c lives. */
+HWB_API hwb_linop *hwb_curvature_op(hwb_curvature *c);
+HWB_API int64_t hwb_curvature_n(const hwb_curvature *c);
+HWB_API const char *hwb_curvature_name(const hwb_curvature *c); /* of the block, "" for the whole */
+HWB_API hwb_model *hwb_curvature_model(const hwb_curvature *c); /* borrowed */
+/* Parameters in the block, ascending; borrowed. */
+HWB_API int hwb_curvature_parameters(const hwb_curvature *c, const int **ids);
+
+/* Loss and gradient [n] (with respect to the block) over the source. */
+HWB_API hwb_status hwb_curvature_gradient(hwb_ctx *ctx, hwb_curvature *c, double *loss,
+                                          hwb_tensor **gradient /* may be NULL */);
+/* Samples passed over, once known (after the first call); 0 before. */
+HWB_API int64_t hwb_curvature_samples(const hwb_curvature *c);
+/* malloc'd dump of the program that applies k vectors (compiled if need be). */
+HWB_API char *hwb_curvature_dump(hwb_ctx *ctx, hwb_curvature *c, int64_t k);
+
+#endif

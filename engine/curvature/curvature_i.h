@@ -1,0 +1,48 @@
+/*
+ * curvature_i.h: the inside of a curvature operator.
+ */
+#ifndef HWB_CURVATURE_I_H
+#define HWB_CURVATURE_I_H
+
+#include "curvature/curvature.h"
+#include "exec/exec.h"
+
+/* One data source, shared by an operator and its blocks. */
+typedef struct hwb__shared {
+    int refs;
+    hwb_model *model;
+    hwb_source source;
+    hwb_curvature_options o;
+    int64_t samples; /* 0 = not counted yet */
+    int64_t batches;
+    hwb_tensor *x, *y; /* the batch, when there is exactly one */
+} hwb__shared;
+
+/* A compiled program for one batch shape and number of vectors; K = 0 is the
+ * gradient program (outputs loss, gradient). */
+typedef struct hwb__cached {
+    hwb_shape x_shape, y_shape;
+    hwb_dtype x_dtype, y_dtype;
+    int64_t k;
+    hwb_program *program;
+    hwb_id x, y, v, tap;
+} hwb__cached;
+
+struct hwb_curvature {
+    hwb_linop op; /* first: the operator is the curvature object */
+    int refs;
+    hwb__shared *shared;
+    char *name;
+    int *parameters;
+    int n_parameters;
+    bool activation; /* `name` is a tap */
+    hwb_shape tap_shape;
+    hwb__cached *cached;
+    int n_cached;
+};
+
+/* Build and compile the program of c for these inputs (assemble.c). */
+hwb_status hwb__assemble(hwb_ctx *ctx, hwb_curvature *c, int64_t k, hwb_tensor *x, hwb_tensor *y,
+                         hwb__cached *out);
+
+#endif
