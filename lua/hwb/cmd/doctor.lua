@@ -1,0 +1,86 @@
+-- hwb doctor: what this program is built of, runs on and finds.
+local sys = require "hwb.sys"
+local hwb = require "hwb"
+local text = require "hwb.text"
+
+local function cuda_search()
+  local places = {}
+  local function add(dir) places[#places + 1] = dir .. "/libhwb_cuda.so" end
+  for dir in (os.getenv("HWB_BACKEND_PATH") or ""):gmatch("[^:]+") do add(dir) end
+  local bin = (sys.realpath("/proc/self/exe") or ""):match("^(.*)/[^/]+$") or "."
+  add(bin .. "/../lib/hwb")
+  add(bin .. "/../lib")
+  add(bin .. "/..")
+  local out = {}
+  for i, path in ipairs(places) do out[i] = {path = path, found = sys.stat(path) ~= nil} end
+  return out
+end
+
+-- {folder=, state=, sets={…}}
+local function data_state()
+  local folder = require("hwb.sandbox").data_folder()
+  local info = sys.stat(folder)
+  if not info then return {folder = folder, state = "absent"} end
+  local names = info.type == "dir" and sys.list(folder) or {}
+  return {folder = folder, state = #names > 0 and "present" or "empty", entries = hwb.json.array(names)}
+end
+
+local function collect()
+  local facts = {schema = 1, version = hwb.version, build = sys.build(), libraries = sys.libraries(), cpu = sys.cpu(),
+    home = sys.home, data = data_state(), landlock = sys.landlock() or false,
+    cuda = {plugin = cuda_search()},
+    devices = rawget(hwb, "devices") and hwb.devices() or {"cpu"}}
+  if rawget(hwb, "device_log") then facts.cuda.log = hwb.device_log() end
+  facts.busted = package.searchpath("busted.runner", package.path) ~= nil
+  return facts
+end
+
+local function notes(facts)
+  local out = {}
+  if facts.cpu.blas_threading == "pthreads" then
+    out[#out + 1] = "OpenBLAS runs its own threads beside OpenMP's; install libopenblas-openmp-dev and rebuild"
+  end
+  for _, library in ipairs(facts.libraries) do
+    if library.build ~= "" and library.name ~= "Lua" and library.build ~= library.run then
+      out[#out + 1] = ("%s was built as %s and runs as %s"):format(library.name, library.build, library.run)
+    end
+  end
+  if facts.data.state ~= "present" then
+    out[#out + 1] = "no data sets yet: recipes run on the small bundled set; --data DIR or HWB_DATA names a folder"
+  end
+  if not facts.busted then out[#out + 1] = "Lua specs need busted: apt-get install lua-busted" end
+  return out
+end
+
+local function show(facts)
+  local cpu = facts.cpu
+  print(("hwb %s  %s build, %s"):format(facts.version, facts.build.type, facts.build.compiler))
+  print("Lua files in " .. facts.home .. "/lua\n")
+  print(text.table(facts.libraries, {"name", "build", "run"}))
+  print("")
+  local devices = {}
+  for i, device in ipairs(facts.devices) do devices[i] = tostring(device) end
+  print(text.table{
+    {"processor", ("%s, %d cores, %s"):format(cpu.model, cpu.cores, text.bytes(cpu.memory))},
+    {"vector instructions", cpu.isa},
+    {"OpenMP threads", ("%d (wait policy %s)"):format(cpu.threads, cpu.wait_policy)},
+    {"OpenBLAS threads", ("%d, %s"):format(cpu.blas_threads, cpu.blas_threading)},
+    {"devices", table.concat(devices, ", ")},
+    {"Landlock", facts.landlock and "version " .. facts.landlock or "not in this kernel"},
+    {"data folder", facts.data.folder .. " (" .. facts.data.state .. ")"}})
+  print("\nCUDA plug-in")
+  for _, place in ipairs(facts.cuda.plugin) do
+    print(("  %s  %s"):format(place.found and "found " or "absent", place.path))
+  end
+  if facts.cuda.log then print("  " .. tostring(facts.cuda.log)) end
+  local list = notes(facts)
+  if #list > 0 then print("\nNotes") end
+  for _, line in ipairs(list) do print("  " .. line) end
+end
+
+return function(options)
+  local facts = collect()
+  facts.notes = hwb.json.array(notes(facts))
+  if options.json then print(hwb.json.encode(facts, {indent = 2})) else show(facts) end
+  return 0
+end
