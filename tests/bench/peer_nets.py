@@ -1,0 +1,293 @@
+"""The benchmark networks as plain functions, with weights and inputs by formula.
+
+A tensor number k of n values is shift + scale * sin(h(k,i)), h(k,i) = (31 i^2
++ 7919 i + 104729 k) mod 10007, i the 0-based flat index: what the golden
+files use, so that any program builds the same tensors with no file between.
+Parameters are numbered from 1 in model order; x is number 100001, labels are
+h(200001, i) mod classes, token ids h(100001, i) mod vocabulary.
+
+Key names are akamaster's (ResNet20), torchvision's (ResNet50) and Hugging
+Face's (BERT), so that a checkpoint in safetensors can stand in.
+"""
+import collections
+import json
+import math
+import struct
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+X_K, Y_K = 100001, 200001
+
+
+def hashed(k, n):
+    i = np.arange(n, dtype=np.int64)
+    return (31 * i * i + 7919 * i + 104729 * k) % 10007
+
+
+def by_formula(k, shape, scale, shift):
+    table = np.sin(np.arange(10007, dtype=np.float64))
+    flat = shift + scale * table[hashed(k, math.prod(shape))]
+    return torch.from_numpy(flat.astype(np.float32)).reshape(shape)
+
+
+# --- the two things a network is made of that have a fast and a slow way ------
+
+class FastConvGrad(torch.autograd.Function):
+    """(gy, x, w) -> (gx, gw), whose own derivative is again convolutions.
+
+    PyTorch's built-in double backward of a convolution moves the batch into
+    the channels and runs a convolution with an image-sized kernel.
+    """
+
+    @staticmethod
+    def forward(ctx, gy, x, w, stride, padding, need_x):
+        ctx.save_for_backward(gy, x, w)
+        ctx.conf = (stride, padding)
+        gx, gw, _ = torch.ops.aten.convolution_backward(
+            gy, x, w, None, stride, padding, (1, 1), False, (0, 0), 1, (need_x, True, False))
+        return (gx if need_x else None), gw
+
+    @staticmethod
+    def backward(ctx, vx, vw):
+        gy, x, w = ctx.saved_tensors
+        stride, padding = ctx.conf
+        ggy, gx, gw = None, None, None
+        if vx is not None:
+            ggy = F.conv2d(vx, w, None, stride, padding)
+            gw = torch.ops.aten.convolution_backward(gy, vx, w, None, stride, padding, (1, 1), False, (0, 0), 1,
+                                                     (False, True, False))[1]
+        if vw is not None:
+            more = F.conv2d(x, vw, None, stride, padding)
+            ggy = more if ggy is None else ggy + more
+            if ctx.needs_input_grad[1]:
+                gx = torch.ops.aten.convolution_backward(gy, x, vw, None, stride, padding, (1, 1), False, (0, 0), 1,
+                                                         (True, False, False))[0]
+        return ggy, gx, gw, None, None, None
+
+
+class FastConv(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, w, stride, padding):
+        ctx.save_for_backward(x, w)
+        ctx.conf = (stride, padding)
+        return F.conv2d(x, w, None, stride, padding)
+
+    @staticmethod
+    def backward(ctx, gy):
+        x, w = ctx.saved_tensors
+        gx, gw = FastConvGrad.apply(gy, x, w, *ctx.conf, ctx.needs_input_grad[0])
+        return gx, gw, None, None
+
+
+class Ops:
+    """conv: "native" or "fast"; bn: "native", "affine" (running statistics folded in by hand) or "train"."""
+
+    def __init__(self, conv="native", bn="native"):
+        self.conv_way, self.bn_way = conv, bn
+
+    def conv(self, x, w, stride=1, padding=0):
+        if self.conv_way == "fast":
+            return FastConv.apply(x, w, (stride, stride), (padding, padding))
+        return F.conv2d(x, w, None, stride, padding)
+
+    def bn(self, p, buffers, name, x):
+        mean, var = buffers[name + ".running_mean"], buffers[name + ".running_var"]
+        w, b = p[name + ".weight"], p[name + ".bias"]
+        if self.bn_way == "affine":
+            s = w * torch.rsqrt(var + 1e-5)
+            return x * s[None, :, None, None] + (b - mean * s)[None, :, None, None]
+        return F.batch_norm(x, mean, var, w, b, self.bn_way == "train", 0.1, 1e-5)
+
+
+# --- networks -----------------------------------------------------------------
+
+class Spec:
+    """Collects (name, shape, scale, shift) in model order, and buffers."""
+
+    def __init__(self):
+        self.rows, self.buffers = [], collections.OrderedDict()
+
+    def conv(self, name, n_in, n_out, k):
+        self.rows.append((name + ".weight", (n_out, n_in, k, k), 2 / math.sqrt(n_in * k * k), 0.0))
+
+    def bn(self, name, n):
+        # 0.5 keeps the residual stream of a deep network within range.
+        self.rows += [(name + ".weight", (n,), 0.1, 0.5), (name + ".bias", (n,), 0.1, 0.0)]
+        self.buffers[name + ".running_mean"] = torch.zeros(n)
+        self.buffers[name + ".running_var"] = torch.ones(n)
+
+    def linear(self, name, n_in, n_out):
+        self.rows += [(name + ".weight", (n_out, n_in), math.sqrt(2 / n_in), 0.0), (name + ".bias", (n_out,), 0.01, 0.0)]
+
+    def norm(self, name, n):
+        self.rows += [(name + ".weight", (n,), 0.1, 1.0), (name + ".bias", (n,), 0.1, 0.0)]
+
+
+class ResNet20:
+    """CIFAR ResNet20 with option-A shortcuts; x[N,3,32,32]."""
+    name, batch, classes, head = "resnet20", 128, 10, "linear"
+
+    def spec(self):
+        s = Spec()
+        s.conv("conv1", 3, 16, 3)
+        s.bn("bn1", 16)
+        wide = 16
+        for stage, out in ((1, 16), (2, 32), (3, 64)):
+            for b in range(3):
+                at = f"layer{stage}.{b}"
+                s.conv(f"{at}.conv1", wide, out, 3)
+                s.bn(f"{at}.bn1", out)
+                s.conv(f"{at}.conv2", out, out, 3)
+                s.bn(f"{at}.bn2", out)
+                wide = out
+        s.linear("linear", 64, 10)
+        return s
+
+    def inputs(self, batch):
+        return (by_formula(X_K, (batch, 3, 32, 32), 1.7, 0.0),
+                torch.from_numpy(hashed(Y_K, batch) % self.classes))
+
+    def layers(self, names):
+        return [k[:-7] for k in names if k.endswith("weight") and ".bn" not in k and not k.startswith("bn")
+                and "downsample.1" not in k]
+
+    def __call__(self, ops, p, s, x, act=F.relu):
+        y = act(ops.bn(p, s, "bn1", ops.conv(x, p["conv1.weight"], 1, 1)))
+        for stage in (1, 2, 3):
+            for b in range(3):
+                at, stride = f"layer{stage}.{b}", 2 if stage > 1 and b == 0 else 1
+                z = act(ops.bn(p, s, at + ".bn1", ops.conv(y, p[at + ".conv1.weight"], stride, 1)))
+                z = ops.bn(p, s, at + ".bn2", ops.conv(z, p[at + ".conv2.weight"], 1, 1))
+                if stride == 2:
+                    side = (z.shape[1] - y.shape[1]) // 2
+                    y = F.pad(y[:, :, ::2, ::2], (0, 0, 0, 0, side, side))
+                y = act(z + y)
+        return F.linear(y.mean((2, 3)), p["linear.weight"], p["linear.bias"])
+
+
+class ResNet50(ResNet20):
+    """torchvision's ResNet50 (stride in the 3x3 convolution); x[N,3,224,224]."""
+    name, batch, classes, head = "resnet50", 8, 1000, "fc"
+    stages = ((1, 3, 64), (2, 4, 128), (3, 6, 256), (4, 3, 512))
+
+    def spec(self):
+        s = Spec()
+        s.conv("conv1", 3, 64, 7)
+        s.bn("bn1", 64)
+        wide = 64
+        for stage, blocks, mid in self.stages:
+            for b in range(blocks):
+                at = f"layer{stage}.{b}"
+                for j, (i, o, k) in enumerate(((wide, mid, 1), (mid, mid, 3), (mid, 4 * mid, 1)), 1):
+                    s.conv(f"{at}.conv{j}", i, o, k)
+                    s.bn(f"{at}.bn{j}", o)
+                if b == 0:
+                    s.conv(f"{at}.downsample.0", wide, 4 * mid, 1)
+                    s.bn(f"{at}.downsample.1", 4 * mid)
+                wide = 4 * mid
+        s.linear("fc", 2048, 1000)
+        return s
+
+    def inputs(self, batch):
+        return (by_formula(X_K, (batch, 3, 224, 224), 1.7, 0.0),
+                torch.from_numpy(hashed(Y_K, batch) % self.classes))
+
+    def __call__(self, ops, p, s, x, act=F.relu):
+        y = act(ops.bn(p, s, "bn1", ops.conv(x, p["conv1.weight"], 2, 3)))
+        y = F.max_pool2d(y, 3, 2, 1)
+        for stage, blocks, _ in self.stages:
+            for b in range(blocks):
+                at, stride = f"layer{stage}.{b}", 2 if stage > 1 and b == 0 else 1
+                z = act(ops.bn(p, s, at + ".bn1", ops.conv(y, p[at + ".conv1.weight"])))
+                z = act(ops.bn(p, s, at + ".bn2", ops.conv(z, p[at + ".conv2.weight"], stride, 1)))
+                z = ops.bn(p, s, at + ".bn3", ops.conv(z, p[at + ".conv3.weight"]))
+                if b == 0:
+                    y = ops.bn(p, s, at + ".downsample.1", ops.conv(y, p[at + ".downsample.0.weight"], stride))
+                y = act(z + y)
+        return F.linear(y.mean((2, 3)), p["fc.weight"], p["fc.bias"])
+
+
+class Bert:
+    """BERT-base encoder (12 x 768, 12 heads), 128 tokens, 9 labels a token; ids[N,128]."""
+    name, batch, classes = "bert", 4, 9
+    seq, vocab, dim, ff, heads, depth = 128, 28996, 768, 3072, 12, 12
+
+    def spec(self):
+        s = Spec()
+        s.rows += [("embeddings.word_embeddings.weight", (self.vocab, self.dim), 0.03, 0.0),
+                   ("embeddings.position_embeddings.weight", (512, self.dim), 0.03, 0.0),
+                   ("embeddings.token_type_embeddings.weight", (2, self.dim), 0.03, 0.0)]
+        s.norm("embeddings.LayerNorm", self.dim)
+        for j in range(self.depth):
+            at = f"encoder.layer.{j}."
+            for m in ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"):
+                s.linear(at + m, self.dim, self.dim)
+            s.norm(at + "attention.output.LayerNorm", self.dim)
+            s.linear(at + "intermediate.dense", self.dim, self.ff)
+            s.linear(at + "output.dense", self.ff, self.dim)
+            s.norm(at + "output.LayerNorm", self.dim)
+        s.linear("classifier", self.dim, self.classes)
+        return s
+
+    def inputs(self, batch):
+        n = batch * self.seq
+        return (torch.from_numpy(hashed(X_K, n) % self.vocab).reshape(batch, self.seq),
+                torch.from_numpy(hashed(Y_K, n) % self.classes))
+
+    def norm(self, p, name, x):
+        return F.layer_norm(x, (self.dim,), p[name + ".weight"], p[name + ".bias"], 1e-12)
+
+    def linear(self, p, name, x):
+        return F.linear(x, p[name + ".weight"], p[name + ".bias"])
+
+    def attention(self, p, at, x):
+        n, t, d = x.shape
+        q, k, v = (self.linear(p, f"{at}attention.self.{m}", x).reshape(n, t, self.heads, -1).transpose(1, 2)
+                   for m in ("query", "key", "value"))
+        a = torch.softmax(q @ k.transpose(-1, -2) * (d // self.heads) ** -0.5, -1) @ v
+        return self.linear(p, at + "attention.output.dense", a.transpose(1, 2).reshape(n, t, d))
+
+    def __call__(self, ops, p, s, ids, act=None):
+        x = F.embedding(ids, p["embeddings.word_embeddings.weight"])
+        x = x + p["embeddings.position_embeddings.weight"][: ids.shape[1]] + p["embeddings.token_type_embeddings.weight"][0]
+        x = self.norm(p, "embeddings.LayerNorm", x)
+        for j in range(self.depth):
+            at = f"encoder.layer.{j}."
+            x = self.norm(p, at + "attention.output.LayerNorm", x + self.attention(p, at, x))
+            h = self.linear(p, at + "output.dense", F.gelu(self.linear(p, at + "intermediate.dense", x)))
+            x = self.norm(p, at + "output.LayerNorm", x + h)
+        return self.linear(p, "classifier", x).reshape(-1, self.classes)
+
+
+NETS = {c.name: c for c in (ResNet20, ResNet50, Bert)}
+
+
+# --- safetensors: 8-byte header length, JSON header, raw little-endian data ---
+
+TYPES = {"F32": np.float32, "F64": np.float64, "I64": np.int64, "I32": np.int32, "U8": np.uint8}
+
+
+def read_safetensors(path):
+    with open(path, "rb") as f:
+        head = json.loads(f.read(struct.unpack("<Q", f.read(8))[0]))
+        base, raw = f.tell(), np.memmap(path, np.uint8, "r")
+    head.pop("__metadata__", None)
+    return {k: torch.from_numpy(np.array(raw[base + e["data_offsets"][0]:base + e["data_offsets"][1]])
+                                .view(TYPES[e["dtype"]]).reshape(e["shape"])) for k, e in head.items()}
+
+
+def write_safetensors(path, tensors):
+    names = {v: k for k, v in TYPES.items()}
+    head, at = {}, 0
+    for k, t in tensors.items():
+        n = t.numel() * t.element_size()
+        head[k] = {"dtype": names[t.numpy().dtype.type], "shape": list(t.shape), "data_offsets": [at, at + n]}
+        at += n
+    text = json.dumps(head).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as f:
+        f.write(struct.pack("<Q", len(text)) + text)
+        for t in tensors.values():
+            f.write(t.contiguous().numpy().tobytes())
