@@ -21,7 +21,7 @@
 typedef struct assembly {
     hwb_ctx *ctx;
     hwb_curvature *c;
-    hwb_trace t;
+    hwb_tracing t;
     hwb_graph *g;
     hwb_id target, loss;
     int n; /* independent nodes */
@@ -35,7 +35,7 @@ static hwb_status oom(hwb_ctx *ctx) {
 }
 
 static void assembly_free(assembly *a) {
-    hwb_trace_free(&a->t);
+    hwb_tracing_free(&a->t);
     free(a->wrt);
     free(a->flat);
 }

@@ -439,7 +439,7 @@ hwb_status hwb_curvature_gradient(hwb_ctx *ctx, hwb_curvature *c, double *loss,
 hwb_status hwb_curvature_activation(hwb_ctx *ctx, hwb_curvature **out, hwb_curvature *whole,
                                     const char *name) {
     hwb__shared *s = whole->shared;
-    hwb_curvature *c;
+    hwb_curvature *c = NULL;
     hwb__cached p;
     HWB_TRY(survey(ctx, s));
     if (s->batches != 1)

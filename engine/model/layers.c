@@ -16,7 +16,7 @@
 /* The parameter of rank >= 2 behind an operand, looking through what keeps the
  * number of elements (reshapes, transposes, pointwise work such as
  * fake-quantization); -1 if there is none. */
-static int weight_behind(const hwb_trace *t, hwb_id id, int64_t numel, int depth) {
+static int weight_behind(const hwb_tracing *t, hwb_id id, int64_t numel, int depth) {
     const hwb_graph *g = t->graph;
     if (hwb_shape_numel(hwb_graph_shape(g, id)) != numel || depth > 64) return -1;
     for (int i = 0; i < t->n_parameters; i++)
@@ -39,7 +39,7 @@ static char *layer_name(const char *parameter) {
                                    : strdup(parameter);
 }
 
-static hwb_status add_layer(hwb_ctx *ctx, hwb_model *m, const hwb_trace *t, hwb_id id, int weight) {
+static hwb_status add_layer(hwb_ctx *ctx, hwb_model *m, const hwb_tracing *t, hwb_id id, int weight) {
     const hwb_graph *g = t->graph;
     const hwb_id *in;
     hwb_graph_inputs(g, id, &in);
@@ -67,7 +67,7 @@ static hwb_status add_layer(hwb_ctx *ctx, hwb_model *m, const hwb_trace *t, hwb_
     return HWB_OK;
 }
 
-static hwb_status find_layers(hwb_ctx *ctx, hwb_model *m, const hwb_trace *t) {
+static hwb_status find_layers(hwb_ctx *ctx, hwb_model *m, const hwb_tracing *t) {
     for (hwb_id id = 0; id < hwb_graph_count(t->graph); id++) {
         hwb_op op = hwb_graph_op(t->graph, id);
         if (op != HWB_OP_CONV && op != HWB_OP_MATMUL && op != HWB_OP_GATHER) continue;
@@ -91,13 +91,13 @@ void hwb__model_free_layers(hwb_model *m) {
 hwb_status hwb_model_layers(hwb_ctx *ctx, hwb_model *m, const hwb_shape *input, hwb_dtype dtype,
                             int *count, const hwb_layer **layers) {
     hwb_shape one = *input;
-    hwb_trace t;
+    hwb_tracing t;
     if (one.ndim > 0) one.dim[0] = 1;
     hwb__model_free_layers(m);
     HWB_TRY(hwb_model_trace_begin(ctx, m, &t));
     hwb_status st = hwb_model_trace_forward(ctx, m, &t, dtype, &one, false);
     if (st == HWB_OK) st = find_layers(ctx, m, &t);
-    hwb_trace_free(&t);
+    hwb_tracing_free(&t);
     if (st != HWB_OK) return st;
     *count = m->n_layers;
     *layers = m->layers;

@@ -226,26 +226,26 @@ static hwb_status bind_list(hwb_graph *g, const hwb__named_list *l, hwb_id *ids)
     return HWB_OK;
 }
 
-hwb_status hwb_model_trace_begin(hwb_ctx *ctx, hwb_model *m, hwb_trace *out) {
-    hwb_trace t = {.x = HWB_NONE, .y = HWB_NONE, .n_parameters = m->parameters.count};
+hwb_status hwb_model_trace_begin(hwb_ctx *ctx, hwb_model *m, hwb_tracing *out) {
+    hwb_tracing t = {.x = HWB_NONE, .y = HWB_NONE, .n_parameters = m->parameters.count};
     t.parameters = malloc(((size_t)m->parameters.count + 1) * sizeof *t.parameters);
     if (!t.parameters) return oom(ctx);
     hwb_status st = hwb_graph_new(ctx, &t.graph);
     if (st == HWB_OK) st = bind_list(t.graph, &m->parameters, t.parameters);
     if (st == HWB_OK) st = bind_list(t.graph, &m->buffers, NULL);
     if (st == HWB_OK) *out = t;
-    else hwb_trace_free(&t);
+    else hwb_tracing_free(&t);
     return st;
 }
 
-hwb_status hwb_model_trace_forward(hwb_ctx *ctx, hwb_model *m, hwb_trace *t, hwb_dtype dtype,
+hwb_status hwb_model_trace_forward(hwb_ctx *ctx, hwb_model *m, hwb_tracing *t, hwb_dtype dtype,
                                    const hwb_shape *input, bool train) {
     (void)ctx;
     HWB_TRY(hwb_graph_input(t->graph, &t->x, HWB_ROLE_DATA, dtype, *input, "input"));
     return m->forward(m->user, t->graph, &t->y, t->x, train);
 }
 
-void hwb_trace_free(hwb_trace *t) {
+void hwb_tracing_free(hwb_tracing *t) {
     hwb_graph_release(t->graph);
     free(t->parameters);
     memset(t, 0, sizeof *t);
@@ -253,7 +253,7 @@ void hwb_trace_free(hwb_trace *t) {
 
 /* ---- the compiled forward pass ----------------------------------------------------------- */
 
-static hwb_status compile_forward(hwb_ctx *ctx, hwb__forward *f, const hwb_trace *t) {
+static hwb_status compile_forward(hwb_ctx *ctx, hwb__forward *f, const hwb_tracing *t) {
     int n = hwb_graph_update_count(t->graph);
     hwb_id *outs = malloc(((size_t)n + 1) * sizeof *outs);
     f->buffers = calloc((size_t)n + 1, sizeof *f->buffers);
@@ -271,12 +271,12 @@ static hwb_status compile_forward(hwb_ctx *ctx, hwb__forward *f, const hwb_trace
 }
 
 static hwb_status new_forward(hwb_ctx *ctx, hwb_model *m, hwb__forward *f) {
-    hwb_trace t;
+    hwb_tracing t;
     HWB_TRY(hwb_model_trace_begin(ctx, m, &t));
     hwb_status st = hwb_model_trace_forward(ctx, m, &t, f->dtype, &f->shape, f->train);
     f->x = t.x;
     if (st == HWB_OK) st = compile_forward(ctx, f, &t);
-    hwb_trace_free(&t);
+    hwb_tracing_free(&t);
     return st;
 }
 

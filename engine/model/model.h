@@ -75,16 +75,16 @@ HWB_API hwb_status hwb_model_block(hwb_ctx *ctx, const hwb_model *m, const char 
 
 /* A new graph with every parameter and buffer bound (roles PARAM), and the
  * forward pass of input node x written into it. */
-typedef struct hwb_trace {
+typedef struct hwb_tracing {
     hwb_graph *graph;
     hwb_id x, y;
     hwb_id *parameters; /* one input node a parameter */
     int n_parameters;
-} hwb_trace;
-HWB_API hwb_status hwb_model_trace_begin(hwb_ctx *ctx, hwb_model *m, hwb_trace *out);
-HWB_API hwb_status hwb_model_trace_forward(hwb_ctx *ctx, hwb_model *m, hwb_trace *t,
+} hwb_tracing;
+HWB_API hwb_status hwb_model_trace_begin(hwb_ctx *ctx, hwb_model *m, hwb_tracing *out);
+HWB_API hwb_status hwb_model_trace_forward(hwb_ctx *ctx, hwb_model *m, hwb_tracing *t,
                                            hwb_dtype dtype, const hwb_shape *input, bool train);
-HWB_API void hwb_trace_free(hwb_trace *t);
+HWB_API void hwb_tracing_free(hwb_tracing *t);
 
 /* Eager forward: compiled once for each (shape, dtype, train), cached in the
  * model.  In training mode the running statistics are updated. */
