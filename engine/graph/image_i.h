@@ -53,7 +53,9 @@ static inline hwb_shape hwb__image_shape(const hwb__image *im, bool channels_las
 
 /* Positions of a window along spatial axis a (0 = H, 1 = W); 0 when it does not fit. */
 static inline int64_t hwb__window_out(const hwb_attrs *at, int a, int64_t in, int64_t kernel) {
-    int64_t room = in + at->pad_lo[a] + at->pad_hi[a] - ((kernel - 1) * at->dilation[a] + 1);
+    int64_t reach; /* from the first tap to the last */
+    if (!hwb_mul_size(kernel - 1, at->dilation[a], &reach)) return 0;
+    int64_t room = in + at->pad_lo[a] + at->pad_hi[a] - 1 - reach;
     return room < 0 ? 0 : room / at->stride[a] + 1;
 }
 

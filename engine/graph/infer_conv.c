@@ -33,13 +33,12 @@ static hwb_status read_result(hwb__infer *f, bool weights, hwb__image *im,
 }
 
 static hwb_status check_channels(hwb__infer *f, const triple *t) {
-    int64_t g = f->attrs->groups;
+    int64_t g = f->attrs->groups, wanted;
     if (g < 1) return hwb_fail(f->ctx, HWB_EARG, "%s: %lld groups", f->name, (long long)g);
-    if (t->x.c % g != 0 || t->x.c / g != t->w.c)
+    if (!hwb_mul_size(t->w.c, g, &wanted) || t->x.c != wanted)
         return hwb_fail(f->ctx, HWB_ESHAPE,
                         "%s: input %s has %lld channels, weight %s wants %lld (groups %lld)",
-                        f->name, t->xt, (long long)t->x.c, t->wt, (long long)(t->w.c * g),
-                        (long long)g);
+                        f->name, t->xt, (long long)t->x.c, t->wt, (long long)wanted, (long long)g);
     if (t->w.n % g != 0)
         return hwb_fail(f->ctx, HWB_ESHAPE,
                         "%s: weight %s: %lld output channels do not split into %lld groups",
