@@ -16,31 +16,40 @@
 typedef struct shades {
     const hwb__series *s;
     double lo, hi;
-    bool bands;
     int64_t level_n;
-    const double *levels;
+    const double *levels; /* contours only */
+    hwb__rgba *band;      /* [level_n + 1] contours only */
 } shades;
 
 static bool shades_of(hwb__canvas *c, hwb__plot_arena *a, const hwb__series *s, shades *out) {
-    *out = (shades){.s = s, .bands = s->kind == HWB__CONTOUR};
+    *out = (shades){.s = s};
     hwb__plot_zrange(s, &out->lo, &out->hi);
-    if (out->bands && c->status == HWB_OK)
-        c->status = hwb__plot_levels(c->ctx, a, s, &out->level_n, &out->levels);
-    return c->status == HWB_OK;
+    if (s->kind != HWB__CONTOUR || c->status != HWB_OK) return c->status == HWB_OK;
+    c->status = hwb__plot_levels(c->ctx, a, s, &out->level_n, &out->levels);
+    if (c->status != HWB_OK) return false;
+    int64_t n = out->level_n;
+    out->band = hwb__plot_array(c->ctx, a, n + 1, sizeof *out->band);
+    if (!out->band) {
+        c->status = HWB_ENOMEM;
+        return false;
+    }
+    for (int64_t i = 0; i <= n; i++) { /* the colour in the middle of the band */
+        double below = i > 0 ? hwb__plot_zunit(s, out->lo, out->hi, out->levels[i - 1]) : 0;
+        double above = i < n ? hwb__plot_zunit(s, out->lo, out->hi, out->levels[i]) : 1;
+        double t = (below + above) / 2;
+        out->band[i] = hwb__plot_colormap(s->colormap, isnan(t) ? 0 : t);
+    }
+    return true;
 }
 
 /* False where z has no colour. */
 static bool shade(const shades *k, double z, hwb__rgba *out) {
-    double t = hwb__plot_zunit(k->s, k->lo, k->hi, z);
-    if (isnan(t)) return false;
-    if (k->bands) {
+    if (isnan(z) || (k->s->zlog && z <= 0)) return false;
+    if (k->band) {
         int64_t i = 0;
         while (i < k->level_n && k->levels[i] <= z) i++;
-        double a = i > 0 ? hwb__plot_zunit(k->s, k->lo, k->hi, k->levels[i - 1]) : 0;
-        double b = i < k->level_n ? hwb__plot_zunit(k->s, k->lo, k->hi, k->levels[i]) : 1;
-        t = (a + b) / 2;
-    }
-    *out = hwb__plot_colormap(k->s->colormap, t);
+        *out = k->band[i];
+    } else *out = hwb__plot_colormap(k->s->colormap, hwb__plot_zunit(k->s, k->lo, k->hi, z));
     return true;
 }
 
@@ -164,8 +173,8 @@ static void cell_values(hwb__canvas *c, hwb__view *v, const shades *k) {
     if (size < 4) return; /* would be a grey smear */
     for (int64_t i = 0; i < s->rows * s->cols; i++) {
         char text[48];
-        hwb__rgba back = {1, 1, 1, 1};
-        shade(k, s->z[i], &back);
+        hwb__rgba back;
+        if (!shade(k, s->z[i], &back)) continue;
         hwb__plot_short(text, sizeof text, s->z[i], 3);
         bool dark = hwb__plot_luminance(back) < 0.3;
         hwb__put_text(c, &(hwb__label){.text = text,
@@ -336,5 +345,5 @@ void hwb__draw_colorbar(hwb__canvas *c, hwb__view *v, const hwb__series *s, hwb_
                            : k.lo + t * (k.hi - k.lo);
         put_pixel(rgba + 4 * i, &k, z);
     }
-    c->image(c, bar, 1, STEPS, rgba, !k.bands);
+    c->image(c, bar, 1, STEPS, rgba, !k.band);
 }

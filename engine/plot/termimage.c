@@ -73,9 +73,10 @@ typedef struct box {
         return memcmp(x, y, 3); /* a total order: the same result everywhere */                    \
     }
 BY(0)
-BY(1) BY(2)
+BY(1)
+BY(2)
 
-    static int widest_channel(const bin *bins, const box *b, int *range) {
+static int widest_channel(const bin *bins, const box *b, int *range) {
     int best = 0;
     *range = -1;
     for (int k = 0; k < 3; k++) {
