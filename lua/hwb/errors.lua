@@ -15,11 +15,15 @@ local function is_own(line)
     or line:find("[C]: in function 'pcall'", 1, true) or line:find("[C]: in function 'assert'", 1, true)
 end
 
+-- Codes of the outside world: where in the library it was noticed says nothing.
+local outside = {EIO = true, EFORMAT = true, EDEVICE = true, ENOMEM = true}
+
 -- The traceback as a list of lines, innermost first.
-function M.frames(traceback, all)
+function M.frames(traceback, all, code)
   local frames = {}
   for line in traceback:gmatch("[^\n]+") do
-    if line ~= "stack traceback:" and (all or not is_own(line)) then
+    local library = outside[code] and (line:find("[C]:", 1, true) or line:find(sys.home .. "/lua/", 1, true))
+    if line ~= "stack traceback:" and (all or not (is_own(line) or library)) then
       frames[#frames + 1] = (line:gsub("^%s+", ""))
     end
   end
@@ -63,7 +67,7 @@ function M.text(value, options)
   local lines = {(options.prefix or "hwb: ") .. message}
   if code == "EINTR" or code == "EPERM" or code == "EUSAGE" then return lines[1] end
   lines[#lines + 1] = source_line(message)
-  local frames = M.frames(traceback, options.all)
+  local frames = M.frames(traceback, options.all, code)
   local shown = options.all and #frames or math.min(#frames, 12)
   -- a single frame repeats what the first line says
   if shown > 1 or options.all then

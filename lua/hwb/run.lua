@@ -271,7 +271,11 @@ function M.finish(self, status, exit, message)
   record.seconds = s.before + sys.seconds() - s.began
   record.files = inventory(self.dir)
   if rawget(hwb, "memory") then record.memory = hwb.memory() end
-  write_json(self.dir .. "/run.json", record)
+  write_json(s.dir .. "/run.json", record)
+  local ok, html = pcall(function()
+    return require("hwb.report").html(require("hwb.records").read(s.dir))
+  end)
+  if ok then sys.write(s.dir .. "/report.html", html) end
 end
 
 function M.result_of(self) return state[self].result end

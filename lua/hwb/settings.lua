@@ -15,24 +15,18 @@ M.seed = M.seed or 0
 local device = os.getenv("HWB_DEVICE")
 if device and device ~= "" then
   M.device = device
-  if not (device == "cpu" or device == "auto" or device:match("^cuda:?%d*$")) then
+  if not (device == "cpu" or device == "auto" or device == "ref" or device:match("^cuda:?%d*$")) then
     errors.usage("--device: '%s' is none of cpu, cuda, auto", device)
   end
 end
 
--- The device that "auto" and "cuda" stand for; raises EDEVICE when it is not there.
+-- The device that the setting stands for; raises EDEVICE when it is not there.
 function M.resolve_device()
   local wanted = M.device or "cpu"
-  local there = rawget(hwb, "devices") and hwb.devices() or {"cpu"}
-  for _, name in ipairs(there) do
-    if name == wanted or (wanted == "cuda" and name:match("^cuda")) then return name end
-  end
-  if wanted == "auto" then
-    for _, name in ipairs(there) do if name:match("^cuda") then return name end end
-    return "cpu"
-  end
-  sys.raise("EDEVICE", ("no device '%s': the CUDA plug-in libhwb_cuda.so was not found or found no GPU; "
-    .. "`hwb doctor` says where it looked"):format(wanted))
+  if wanted == "auto" then return sys.device("cuda") and "cuda" or "cpu" end
+  local ok, why = sys.device((wanted:gsub(":.*", "")))
+  if not ok then sys.raise("EDEVICE", why) end
+  return wanted
 end
 
 if M.device and M.device ~= "cpu" then

@@ -3,16 +3,13 @@ local sys = require "hwb.sys"
 local hwb = require "hwb"
 local text = require "hwb.text"
 
-local function cuda_search()
-  local places = {}
-  local function add(dir) places[#places + 1] = dir .. "/libhwb_cuda.so" end
-  for dir in (os.getenv("HWB_BACKEND_PATH") or ""):gmatch("[^:]+") do add(dir) end
-  local bin = (sys.realpath("/proc/self/exe") or ""):match("^(.*)/[^/]+$") or "."
-  add(bin .. "/../lib/hwb")
-  add(bin .. "/../lib")
-  add(bin .. "/..")
+-- Which devices answer, and why the others do not.
+local function device_states()
   local out = {}
-  for i, path in ipairs(places) do out[i] = {path = path, found = sys.stat(path) ~= nil} end
+  for i, name in ipairs{"cpu", "cuda"} do
+    local ok, why = sys.device(name)
+    out[i] = {name = name, ok = ok or false, why = why}
+  end
   return out
 end
 
@@ -28,9 +25,7 @@ end
 local function collect()
   local facts = {schema = 1, version = hwb.version, build = sys.build(), libraries = sys.libraries(), cpu = sys.cpu(),
     home = sys.home, data = data_state(), landlock = sys.landlock() or false,
-    cuda = {plugin = cuda_search()},
-    devices = rawget(hwb, "devices") and hwb.devices() or {"cpu"}}
-  if rawget(hwb, "device_log") then facts.cuda.log = hwb.device_log() end
+    devices = device_states()}
   facts.busted = package.searchpath("busted.runner", package.path) ~= nil
   return facts
 end
@@ -58,21 +53,17 @@ local function show(facts)
   print("Lua files in " .. facts.home .. "/lua\n")
   print(text.table(facts.libraries, {"name", "build", "run"}))
   print("")
-  local devices = {}
-  for i, device in ipairs(facts.devices) do devices[i] = tostring(device) end
   print(text.table{
     {"processor", ("%s, %d cores, %s"):format(cpu.model, cpu.cores, text.bytes(cpu.memory))},
     {"vector instructions", cpu.isa},
     {"OpenMP threads", ("%d (wait policy %s)"):format(cpu.threads, cpu.wait_policy)},
     {"OpenBLAS threads", ("%d, %s"):format(cpu.blas_threads, cpu.blas_threading)},
-    {"devices", table.concat(devices, ", ")},
     {"Landlock", facts.landlock and "version " .. facts.landlock or "not in this kernel"},
     {"data folder", facts.data.folder .. " (" .. facts.data.state .. ")"}})
-  print("\nCUDA plug-in")
-  for _, place in ipairs(facts.cuda.plugin) do
-    print(("  %s  %s"):format(place.found and "found " or "absent", place.path))
+  print("\nDevices")
+  for _, device in ipairs(facts.devices) do
+    print(("  %-5s %s"):format(device.name, device.ok and "ready" or device.why))
   end
-  if facts.cuda.log then print("  " .. tostring(facts.cuda.log)) end
   local list = notes(facts)
   if #list > 0 then print("\nNotes") end
   for _, line in ipairs(list) do print("  " .. line) end
