@@ -373,11 +373,11 @@ static void test_macs(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_facts),  cmocka_unit_test(test_pointwise),
-        cmocka_unit_test(test_movement),   cmocka_unit_test(test_pick),
-        cmocka_unit_test(test_reduce), cmocka_unit_test(test_matmul),
-        cmocka_unit_test(test_conv),   cmocka_unit_test(test_conv_transposes),
-        cmocka_unit_test(test_pools),  cmocka_unit_test(test_survives),
+        cmocka_unit_test(test_facts),    cmocka_unit_test(test_pointwise),
+        cmocka_unit_test(test_movement), cmocka_unit_test(test_pick),
+        cmocka_unit_test(test_reduce),   cmocka_unit_test(test_matmul),
+        cmocka_unit_test(test_conv),     cmocka_unit_test(test_conv_transposes),
+        cmocka_unit_test(test_pools),    cmocka_unit_test(test_survives),
         cmocka_unit_test(test_macs),
     };
     return RUN_TESTS(tests);
