@@ -17,7 +17,8 @@
 #include "graph/graph_i.h"
 
 hwb_status hwb__simplify(hwb_graph *g, hwb_graph **out, int n_out, hwb_id *outputs, hwb_id *map);
-hwb_status hwb__layout(hwb_graph *g, hwb_graph **out, int n_out, hwb_id *outputs, hwb_id *map);
+hwb_status hwb__channels_last(hwb_graph *g, hwb_graph **out, int n_out, hwb_id *outputs,
+                              hwb_id *map);
 /* A leaf again in another graph (same role, name, tensor, constant). */
 hwb_status hwb__copy_leaf(const hwb_graph *from, hwb_id id, hwb_graph *to, hwb_id *out);
 

@@ -79,11 +79,6 @@ hwb_graph *hwb_eager_graph(hwb_eager *e) {
 
 hwb_status hwb_eager_lift(hwb_eager *e, hwb_id *out, hwb_tensor *t) {
     hwb_graph *g = e->graph;
-    for (hwb_id id = 0; id < g->count; id++) /* the same tensor twice is one input */
-        if (g->nodes[id]->op == HWB_OP_INPUT && g->nodes[id]->tensor == t) {
-            *out = id;
-            return HWB_OK;
-        }
     HWB_TRY(hwb_graph_input(g, out, HWB_ROLE_DATA, hwb_tensor_dtype(t), *hwb_tensor_shape(t), ""));
     return hwb_graph_bind(g, *out, t);
 }
@@ -94,14 +89,19 @@ void hwb_eager_drop(hwb_eager *e) {
     free(e);
 }
 
-/* The structure as bytes: all that a compiled program depends on.  Constants
- * made while building hold data, so graphs with constants are not cached. */
+enum { MAX_CONSTANT = 1 << 16 }; /* bytes; graphs with larger constants are not cached */
+
+/* The structure as bytes: all that a compiled program depends on, the contents
+ * of small constants included. */
 static char *structure(const hwb_eager *e, const char *device, int n_out, const hwb_id *outputs,
                        size_t *bytes) {
     const hwb_graph *g = e->graph;
     size_t room = 64 + (size_t)n_out * sizeof *outputs, at = 0;
     for (hwb_id id = 0; id < g->count; id++) {
-        if (g->nodes[id]->op == HWB_OP_CONSTANT) return NULL;
+        if (g->nodes[id]->op == HWB_OP_CONSTANT) {
+            room += hwb_tensor_bytes(g->nodes[id]->tensor);
+            if (hwb_tensor_bytes(g->nodes[id]->tensor) > MAX_CONSTANT) return NULL;
+        }
         room +=
             2 * sizeof(int32_t) + sizeof(hwb_attrs) + (size_t)g->nodes[id]->n_in * sizeof(hwb_id);
     }
@@ -115,6 +115,8 @@ static char *structure(const hwb_eager *e, const char *device, int n_out, const 
         PUT(head, sizeof head);
         PUT(&n->attrs, sizeof n->attrs);
         PUT(n->in, (size_t)n->n_in * sizeof(hwb_id));
+        if (n->op == HWB_OP_CONSTANT) /* made dense by one_hot and its like */
+            PUT(hwb_tensor_data(n->tensor), hwb_tensor_bytes(n->tensor));
     }
     PUT(outputs, (size_t)n_out * sizeof *outputs);
 #undef PUT
@@ -157,7 +159,7 @@ static hwb_status cached_program(hwb_eager *e, eager_state *s, int n_out, const 
 /* Drop the tensors of this call, so that the cache pins no memory. */
 static void forget_inputs(hwb_program *p) {
     for (int i = 0; i < p->plan->n_leaves; i++) {
-        if (p->feeds[i].role != HWB_ROLE_DATA) continue;
+        if (p->graph->nodes[p->plan->leaves[i].node]->op != HWB_OP_INPUT) continue;
         hwb_tensor_release(p->feeds[i].given);
         hwb_tensor_release(p->feeds[i].dense);
         p->feeds[i].given = p->feeds[i].dense = NULL;

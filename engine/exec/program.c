@@ -42,7 +42,7 @@ static hwb_status run_passes(hwb_ctx *ctx, hwb_program *p, hwb_graph *g, int n_o
     HWB_TRY(run_pass(ctx, hwb__simplify, &p->graph, n_out, outputs, n, p->external));
     HWB_TRY(run_pass(ctx, hwb__simplify, &p->graph, n_out, outputs, n, p->external));
     if (!p->device->backend->channels_last || o->no_layout) return HWB_OK;
-    HWB_TRY(run_pass(ctx, hwb__layout, &p->graph, n_out, outputs, n, p->external));
+    HWB_TRY(run_pass(ctx, hwb__channels_last, &p->graph, n_out, outputs, n, p->external));
     return run_pass(ctx, hwb__simplify, &p->graph, n_out, outputs, n, p->external);
 }
 

@@ -79,7 +79,8 @@ static uint64_t node_hash(hwb_op op, int n_in, const hwb_id *in, const hwb_attrs
 
 static bool node_same(const hwb__node *n, hwb_op op, int n_in, const hwb_id *in,
                       const hwb_attrs *attrs) {
-    return n->op == op && n->n_in == n_in && memcmp(n->in, in, (size_t)n_in * sizeof *in) == 0 &&
+    return n->op == op && n->n_in == n_in &&
+           (n_in == 0 || memcmp(n->in, in, (size_t)n_in * sizeof *in) == 0) &&
            memcmp(&n->attrs, attrs, sizeof *attrs) == 0;
 }
 
@@ -274,7 +275,8 @@ hwb_status hwb_graph_lift(hwb_graph *g, hwb_id *out, hwb_tensor *t) {
             return HWB_OK;
         }
     }
-    return hwb_graph_constant(g, out, t);
+    HWB_TRY(hwb_graph_input(g, out, HWB_ROLE_CONST, hwb_tensor_dtype(t), *hwb_tensor_shape(t), ""));
+    return hwb_graph_bind(g, *out, t);
 }
 
 hwb_tensor *hwb_graph_tensor(const hwb_graph *g, hwb_id id) {

@@ -31,8 +31,9 @@ HWB_API hwb_status hwb_graph_input(hwb_graph *g, hwb_id *out, hwb_role role, hwb
 HWB_API hwb_status hwb_graph_constant(hwb_graph *g, hwb_id *out, hwb_tensor *t);
 HWB_API hwb_status hwb_graph_fill(hwb_graph *g, hwb_id *out, hwb_dtype dtype, hwb_shape shape,
                                   double value);
-/* Tie a tensor to an input node: hwb_graph_lift on that tensor then gives the
- * node instead of a constant.  This is how closures over parameters work. */
+/* Tie a tensor to an input node; hwb_graph_lift on that tensor gives the node.
+ * Lifting an unknown tensor makes a tied input of role CONST.  This is how
+ * closures over parameters and other tensors work. */
 HWB_API hwb_status hwb_graph_bind(hwb_graph *g, hwb_id input, hwb_tensor *t);
 HWB_API hwb_status hwb_graph_lift(hwb_graph *g, hwb_id *out, hwb_tensor *t);
 /* The tensor bound to an input node or held by a constant; borrowed, or NULL. */

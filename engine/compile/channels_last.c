@@ -1,5 +1,5 @@
 /*
- * layout.c: rebuild a graph so that images lie channels-last.
+ * channels_last.c: rebuild a graph so that images lie channels-last.
  *
  * Every value has an order: physical dim i is logical dim order[i].  The
  * convolution trio and the pools ask for channels-last operands
@@ -195,7 +195,8 @@ static hwb_status lay_node(hwb_graph *h, laid *out, const hwb_graph *g, hwb_id i
     }
 }
 
-hwb_status hwb__layout(hwb_graph *g, hwb_graph **out, int n_out, hwb_id *outputs, hwb_id *map) {
+hwb_status hwb__channels_last(hwb_graph *g, hwb_graph **out, int n_out, hwb_id *outputs,
+                              hwb_id *map) {
     hwb_graph *h = NULL;
     laid *to = malloc((size_t)(g->count + 1) * sizeof *to);
     hwb_status st;
