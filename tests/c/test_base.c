@@ -199,6 +199,11 @@ static void test_cache_of_big_blocks(void **state) {
     assert_true((uintptr_t)a == at);
     assert_int_equal(hwb_memory(ctx).live, 4 * mib);
     hwb_free(a);
+    for (int i = 0; i < 300; i++) { /* for as long as one likes */
+        a = hwb_alloc(ctx, 4 * mib);
+        assert_true((uintptr_t)a == at);
+        hwb_free(a);
+    }
     /* Memory that waits does not stand against the limit. */
     hwb_memory_set_limit(ctx, 5 * mib);
     a = hwb_alloc(ctx, 5 * mib);
@@ -350,6 +355,26 @@ static void test_moments(void **state) {
     assert_near(lag / N, 0, se); /* the two of a Box-Muller pair, and neighbours */
 }
 
+/* Many at once are the same numbers, wherever a run starts and ends. */
+static void test_runs(void **state) {
+    (void)state;
+    hwb_rng rng = {.seed = 21, .stream = 3};
+    static const uint64_t first[] = {0, 1, 127, 128, 129, 1000003, UINT64_MAX / 3};
+    double u[300], z[300], s[300];
+    for (size_t k = 0; k < sizeof first / sizeof first[0]; k++)
+        for (int64_t n = 0; n <= 300; n += 100) {
+            hwb_rng_uniforms(rng, first[k], n, u);
+            hwb_rng_normals(rng, first[k], n, z);
+            hwb_rng_signs(rng, first[k], n, s);
+            for (int64_t i = 0; i < n; i++) {
+                uint64_t at = first[k] + (uint64_t)i;
+                assert_true(u[i] == hwb_rng_uniform(rng, at));
+                assert_true(z[i] == hwb_rng_normal(rng, at));
+                assert_true(s[i] == hwb_rng_sign(rng, at));
+            }
+        }
+}
+
 static void test_below_is_uniform(void **state) {
     (void)state;
     hwb_rng rng = {.seed = 5, .stream = 9};
@@ -431,6 +456,7 @@ int main(void) {
         cmocka_unit_test(test_sinks),
         cmocka_unit_test(test_philox_known_answers),
         cmocka_unit_test(test_moments),
+        cmocka_unit_test(test_runs),
         cmocka_unit_test(test_below_is_uniform),
         cmocka_unit_test(test_streams_differ),
         cmocka_unit_test(test_permutation),

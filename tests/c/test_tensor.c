@@ -38,6 +38,8 @@ static void test_shape_text_and_check(void **state) {
     assert_fails(ctx, hwb_shape_check(ctx, &big), HWB_ESHAPE, "1099511627776x1099511627776x2");
     big.dim[2] = 0; /* no elements, but its strides would still overflow */
     assert_fails(ctx, hwb_shape_check(ctx, &big), HWB_ESHAPE, "more elements");
+    hwb_shape hidden = {.ndim = 3, .dim = {0, (int64_t)1 << 40, (int64_t)1 << 40}};
+    assert_fails(ctx, hwb_shape_check(ctx, &hidden), HWB_ESHAPE, "more elements");
     big.ndim = 9;
     assert_fails(ctx, hwb_shape_check(ctx, &big), HWB_ESHAPE, "at most 8");
     hwb_shape worst = {.ndim = 8};
@@ -236,6 +238,31 @@ static void test_slice_and_select(void **state) {
     test_ctx_free(ctx);
 }
 
+/* The stride of an axis of length 1 says nothing. */
+static void test_contiguity(void **state) {
+    (void)state;
+    hwb_ctx *ctx = test_ctx_new();
+    hwb_tensor *t = arange(ctx, HWB_F32, hwb_shape_of(3, 4, 1, 5)), *v = NULL, *w = NULL;
+    assert_true(hwb_tensor_is_contiguous(t));
+    assert_ok(ctx, hwb_tensor_permute(ctx, &v, t, (const int[]){1, 0, 2}));
+    assert_true(hwb_tensor_is_contiguous(v));
+    assert_ok(ctx, hwb_tensor_contiguous(ctx, &w, v));
+    assert_ptr_equal(w, v);
+    hwb_tensor_release(w);
+    hwb_tensor_release(v);
+    assert_ok(ctx, hwb_tensor_permute(ctx, &v, t, (const int[]){2, 1, 0}));
+    assert_false(hwb_tensor_is_contiguous(v));
+    hwb_tensor_release(v);
+    assert_ok(ctx, hwb_tensor_slice(ctx, &v, t, 2, 0, 4, 1));
+    assert_false(hwb_tensor_is_contiguous(v));
+    hwb_tensor_release(v);
+    assert_ok(ctx, hwb_tensor_slice(ctx, &v, t, 0, 1, 2, 1)); /* whole rows stay dense */
+    assert_true(hwb_tensor_is_contiguous(v));
+    hwb_tensor_release(v);
+    hwb_tensor_release(t);
+    test_ctx_free(ctx);
+}
+
 static void test_expand(void **state) {
     (void)state;
     hwb_ctx *ctx = test_ctx_new();
@@ -340,7 +367,9 @@ static void test_fills_depend_on_index_only(void **state) {
     assert_ok(ctx, hwb_tensor_new(ctx, &t, HWB_F32, hwb_shape_of(1, 1 << 20)));
     assert_ok(ctx, hwb_tensor_fill_uniform(ctx, t, rng));
     const float *x = hwb_tensor_data(t);
-    for (int i = 0; i < 1 << 20; i++) assert_true(x[i] >= 0 && x[i] < 1); /* 1 never, by rounding */
+    for (uint64_t i = 0; i < 1 << 20; i++) /* rounded down, so that 1 never comes */
+        if (x[i] != (float)(floor(hwb_rng_uniform(rng, i) * 0x1p24) * 0x1p-24))
+            fail_msg("element %llu is %.9g", (unsigned long long)i, (double)x[i]);
     hwb_tensor_release(t);
     assert_ok(ctx, hwb_tensor_zeros(ctx, &t, HWB_BOOL, hwb_shape_of(1, 4)));
     assert_fails(ctx, hwb_tensor_fill_normal(ctx, t, rng), HWB_EDTYPE, "not bool");
@@ -421,6 +450,7 @@ int main(void) {
         cmocka_unit_test(test_failed_allocations_leave_nothing),
         cmocka_unit_test(test_reshape),
         cmocka_unit_test(test_slice_and_select),
+        cmocka_unit_test(test_contiguity),
         cmocka_unit_test(test_expand),
         cmocka_unit_test(test_sums),
         cmocka_unit_test(test_fills_depend_on_index_only),
