@@ -11,8 +11,10 @@
 
 #include <string.h>
 
-/* Elements of a tile, and at how many items it is enough. */
-enum { TILE_BYTES = 4096, ENOUGH_ITEMS = 64 };
+/* Bytes of a tile: large enough to hide the interpreter, small enough that the
+ * processor already loads the next tile while it works on this one; and at how
+ * many items there are enough to share out. */
+enum { TILE_BYTES = 3072, ENOUGH_ITEMS = 64 };
 
 /* ---- what is accepted ---------------------------------------------------------------- */
 
@@ -103,7 +105,7 @@ static void cut(fused_kernel *k) {
     k->n_tiles = (axis + k->rows - 1) / k->rows;
     k->outer = 1;
     for (int d = 0; d < k->t; d++) k->outer *= k->dim[d];
-    int64_t blocks = k->n_tiles < 2 * ENOUGH_ITEMS ? k->n_tiles : 2 * ENOUGH_ITEMS;
+    int64_t blocks = k->n_tiles < ENOUGH_ITEMS ? k->n_tiles : ENOUGH_ITEMS;
     k->tiles = (k->n_tiles + blocks - 1) / blocks;
     k->n_blocks = (k->n_tiles + k->tiles - 1) / k->tiles;
     int64_t chunks = (ENOUGH_ITEMS + k->n_blocks - 1) / k->n_blocks;
@@ -257,7 +259,8 @@ hwb_status hwb__cpu_fused_prepare(hwb_ctx *ctx, hwb__cpu_state *state, hwb__cpu_
     int64_t items = k->n_chunks * k->n_blocks;
     k->workers = hwb_shape_numel(&f.space) < HWB_CPU_SERIAL ? 1 : base->threads;
     if (k->workers > items) k->workers = (int)items;
-    hwb_status status = hwb__cpu_reserve(ctx, state, plan_scratch(k, plan_registers(k, &f)));
+    int n_slots = plan_registers(k, &f);
+    hwb_status status = hwb__cpu_reserve(ctx, state, plan_scratch(k, n_slots));
     if (status != HWB_OK) {
         fused_free(base);
         return status;

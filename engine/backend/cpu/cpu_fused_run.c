@@ -10,6 +10,10 @@
 #include <omp.h>
 #include <string.h>
 
+/* Tiles of one outer index in a row: memory is fetched in long stretches, and
+ * what all outer indices share stays in the second-level cache. */
+enum { STRETCH = 16 };
+
 /* What one thread needs while it works. */
 typedef struct worker {
     const fused_kernel *k;
@@ -225,9 +229,12 @@ static void run_item(worker *w, int64_t chunk, int64_t block) {
         for (int64_t outer = o0; outer < (o->outer_none ? o0 + 1 : o1); outer++)
             memset(partial(w, o, outer, r0, block), 0, (size_t)n * sizeof(double));
     }
-    for (int64_t row = r0; row < r1; row += k->rows)
+    for (int64_t from = r0; from < r1; from += STRETCH * k->rows) {
+        int64_t end = from + STRETCH * k->rows < r1 ? from + STRETCH * k->rows : r1;
         for (int64_t outer = o0; outer < o1; outer++)
-            run_tile(w, outer, row, row + k->rows < r1 ? k->rows : r1 - row, block);
+            for (int64_t row = from; row < end; row += k->rows)
+                run_tile(w, outer, row, row + k->rows < end ? k->rows : end - row, block);
+    }
 }
 
 /* An output may be made in its own memory when that is no input's memory which

@@ -71,7 +71,7 @@ static double FN(sum)(int64_t n, const T *a) {
 
 static void FN(rows)(int64_t rows, int64_t n, double *acc, const T *a) {
     int64_t j = 0;
-    for (; j + 16 <= n; j += 16) { /* 16 columns stay in registers */
+    for (; n <= 64 && j + 16 <= n; j += 16) { /* 16 columns stay in registers */
         double lane[16];
         memcpy(lane, acc + j, sizeof lane);
         for (int64_t i = 0; i < rows; i++) {
@@ -82,7 +82,7 @@ static void FN(rows)(int64_t rows, int64_t n, double *acc, const T *a) {
         memcpy(acc + j, lane, sizeof lane);
     }
     if (j == n) return;
-    for (int64_t i = 0; i < rows; i++) {
+    for (int64_t i = 0; i < rows; i++) { /* long rows: in the order they lie */
 #pragma omp simd
         for (int64_t k = j; k < n; k++) acc[k] += (double)a[i * n + k];
     }
