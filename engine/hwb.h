@@ -15,6 +15,7 @@
 #include "exec/exec.h"
 #include "model/model.h"
 #include "curvature/curvature.h"
-
 #include "spectral/spectral.h"
+#include "quant/quant.h"
+
 #endif
