@@ -5,6 +5,7 @@
  * lua_close after every tensor that still counts its bytes there.
  */
 #include "bind.h"
+#include "bind_plot.h"
 
 #include <lualib.h>
 
@@ -99,5 +100,7 @@ int luaopen_hwb(lua_State *L) {
     lua_setmetatable(L, -2);
     hwb_lua_open_json(L);
     lua_setfield(L, -2, "json");
+    luaL_requiref(L, "hwb.plot.raw", hwb_lua_open_plot, 0); /* for lua/hwb/plot.lua */
+    lua_pop(L, 1);
     return 1;
 }
