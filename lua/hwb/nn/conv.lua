@@ -1,0 +1,40 @@
+--- Convolution.
+return function(hwb, nn)
+  local options = require "hwb.nn.options"
+  local init = require "hwb.nn.init"
+
+  local function pair(v) return type(v) == "table" and v or { v, v } end
+
+  local Conv2d = nn.Module:extend("Conv2d")
+
+  --- nn.Conv2d{in_channels, out_channels, kernel=3, stride=1, padding=0, dilation=1,
+  -- groups=1, bias=true}: x[N,C,H,W] -> [N,O,H',W'].
+  function Conv2d:init(given)
+    local o = options("Conv2d", given, { "in_channels", "out_channels" },
+      { kernel = 3, stride = 1, padding = 0, dilation = 1, groups = 1, bias = true })
+    local k = pair(o.kernel)
+    if o.in_channels % o.groups ~= 0 or o.out_channels % o.groups ~= 0 then
+      error(("Conv2d: %d and %d channels do not divide into %d groups")
+        :format(o.in_channels, o.out_channels, o.groups), 3)
+    end
+    self.options = {
+      stride = pair(o.stride), padding = pair(o.padding), dilation = pair(o.dilation),
+      groups = o.groups,
+    }
+    local shape = { o.out_channels, o.in_channels // o.groups, k[1], k[2] }
+    self.weight = nn.parameter(init.default(shape))
+    if o.bias then
+      self.bias = nn.parameter(init.default({ o.out_channels }, init.fan_in(shape)))
+    end
+  end
+
+  function Conv2d:forward(x)
+    x = hwb.engine.tap(x, self.path)
+    return hwb.conv2d(x, self:quantized_weight(), self.bias, self.options)
+  end
+
+  --- The weight as the forward pass uses it; quantization replaces this.
+  function Conv2d:quantized_weight() return self.weight end
+
+  return { Conv2d = Conv2d }
+end

@@ -1,0 +1,35 @@
+--- Dense layers and look-up tables.
+return function(hwb, nn)
+  local options = require "hwb.nn.options"
+  local init = require "hwb.nn.init"
+
+  local Linear = nn.Module:extend("Linear")
+
+  --- nn.Linear{inputs, outputs, bias=true}: x[..,in] -> x W^T + b, W[out,in].
+  function Linear:init(given)
+    local o = options("Linear", given, { "inputs", "outputs" }, { bias = true })
+    self.weight = nn.parameter(init.default{ o.outputs, o.inputs })
+    if o.bias then self.bias = nn.parameter(init.default({ o.outputs }, o.inputs)) end
+  end
+
+  function Linear:forward(x)
+    x = hwb.engine.tap(x, self.path)
+    return hwb.linear(x, self:quantized_weight(), self.bias)
+  end
+
+  function Linear:quantized_weight() return self.weight end
+
+  local Embedding = nn.Module:extend("Embedding")
+
+  --- nn.Embedding{count, size}: 1-based integer ids of any shape -> [.., size].
+  function Embedding:init(given)
+    local o = options("Embedding", given, { "count", "size" }, {})
+    self.weight = nn.parameter(hwb.randn{ o.count, o.size })
+  end
+
+  function Embedding:forward(ids) return self:quantized_weight():gather(1, ids) end
+
+  function Embedding:quantized_weight() return self.weight end
+
+  return { Linear = Linear, Embedding = Embedding }
+end

@@ -1,0 +1,27 @@
+--- Lists of modules; children are named 0, 1, 2, … as in PyTorch's state dicts.
+return function(_, nn)
+  local Sequential = nn.Module:extend("Sequential")
+
+  --- nn.Sequential{a, b, c}: c(b(a(x))).
+  function Sequential:init(list)
+    self.count = #list
+    for i, m in ipairs(list) do self:add(tostring(i - 1), m) end
+  end
+
+  function Sequential:forward(x)
+    for i = 0, self.count - 1 do x = rawget(self, tostring(i))(x) end
+    return x
+  end
+
+  --- for i, m in list:each() do … end
+  function Sequential:each()
+    local i = 0
+    return function()
+      i = i + 1
+      local m = rawget(self, tostring(i - 1))
+      if m then return i, m end
+    end
+  end
+
+  return { Sequential = Sequential, ModuleList = Sequential }
+end
