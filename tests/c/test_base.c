@@ -199,11 +199,19 @@ static void test_cache_of_big_blocks(void **state) {
     assert_true((uintptr_t)a == at);
     assert_int_equal(hwb_memory(ctx).live, 4 * mib);
     hwb_free(a);
-    for (int i = 0; i < 300; i++) { /* for as long as one likes */
-        a = hwb_alloc(ctx, 4 * mib);
-        assert_true((uintptr_t)a == at);
+    /* Two at a time, for as long as one likes. */
+    a = hwb_alloc(ctx, 4 * mib);
+    void *b = hwb_alloc(ctx, 5 * mib);
+    uintptr_t at_b = (uintptr_t)b;
+    for (int i = 0; i < 300; i++) {
         hwb_free(a);
+        hwb_free(b);
+        a = hwb_alloc(ctx, 4 * mib);
+        b = hwb_alloc(ctx, 5 * mib);
+        assert_true((uintptr_t)a == at && (uintptr_t)b == at_b);
     }
+    hwb_free(a);
+    hwb_free(b);
     /* Memory that waits does not stand against the limit. */
     hwb_memory_set_limit(ctx, 5 * mib);
     a = hwb_alloc(ctx, 5 * mib);
