@@ -159,10 +159,29 @@ static void text(hwb__canvas *c, const hwb__label *t) {
     c->status = b->status;
 }
 
+/* rgba[h][w] with every pixel k x k times; NULL when there is no memory. */
+static unsigned char *enlarge(hwb_ctx *ctx, int w, int h, const unsigned char *rgba, int k) {
+    unsigned char *out = hwb_alloc(ctx, 4 * (size_t)w * (size_t)h * (size_t)k * (size_t)k);
+    if (!out) return NULL;
+    unsigned char *p = out;
+    for (int y = 0; y < h * k; y++)
+        for (int x = 0; x < w * k; x++, p += 4)
+            memcpy(p, rgba + 4 * ((size_t)(y / k) * (size_t)w + (size_t)(x / k)), 4);
+    return out;
+}
+
+/* Not every viewer honours image-rendering, so cells with hard edges are
+ * enlarged here: what a viewer then blurs is a sliver of the cell. */
 static void image(hwb__canvas *c, hwb__rect r, int w, int h, const unsigned char *rgba,
                   bool smooth) {
+    enum { SHARP_PIXELS = 900 };
     hwb__bytes *b = &((svg_canvas *)c)->out, png = {.ctx = c->ctx};
-    c->status = hwb__png_rgba(c->ctx, &png, w, h, rgba);
+    int k = smooth ? 1 : SHARP_PIXELS / (w > h ? w : h);
+    unsigned char *large = k > 1 ? enlarge(c->ctx, w, h, rgba, k) : NULL;
+    if (k > 1 && !large) c->status = HWB_ENOMEM;
+    else if (large) c->status = hwb__png_rgba(c->ctx, &png, w * k, h * k, large);
+    else c->status = hwb__png_rgba(c->ctx, &png, w, h, rgba);
+    hwb_free(large);
     if (c->status != HWB_OK) {
         hwb_free(png.p);
         return;
