@@ -20,7 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HWB_API __attribute__((visibility("default")))
+#define HWB_API                     __attribute__((visibility("default")))
 #define HWB_PRINTF(fmt_at, args_at) __attribute__((format(printf, fmt_at, args_at)))
 
 /* name, value, exit code of the program, short text.  The exit codes are the
@@ -87,13 +87,13 @@ HWB_API void hwb_ctx_free(hwb_ctx *ctx); /* NULL is accepted */
 /* Text of the last failure; borrowed until the next call on ctx. Never NULL. */
 HWB_API const char *hwb_message(const hwb_ctx *ctx);
 /* Record a failure and return `status`, so `return hwb_fail(ctx, HWB_EARG, …)`. */
-HWB_API hwb_status hwb_fail(hwb_ctx *ctx, hwb_status status, const char *fmt, ...)
-    HWB_PRINTF(3, 4);
+HWB_API hwb_status hwb_fail(hwb_ctx *ctx, hwb_status status, const char *fmt, ...) HWB_PRINTF(3, 4);
 /* Prefix the present message with context ("x.th: …"); returns `status`. */
 HWB_API hwb_status hwb_fail_in(hwb_ctx *ctx, hwb_status status, const char *fmt, ...)
     HWB_PRINTF(3, 4);
 
-/* Worker threads of kernels.  0 = all cores (the default). */
+/* Worker threads of kernels.  0 = all cores (the default).  Also sets OpenMP's
+ * number for the calling thread, which OpenBLAS, oneDNN and the sums obey. */
 HWB_API void hwb_set_threads(hwb_ctx *ctx, int threads);
 HWB_API int hwb_threads(const hwb_ctx *ctx);
 
@@ -106,10 +106,10 @@ HWB_API void *hwb_ctx_slot(const hwb_ctx *ctx, int slot);
 /* ---- memory --------------------------------------------------------------- */
 
 typedef struct hwb_memory_info {
-    size_t live, peak;       /* host bytes of tensors, arenas and buffers */
-    size_t limit;            /* 0 = none */
+    size_t live, peak; /* host bytes of tensors, arenas and buffers */
+    size_t limit;      /* 0 = none */
     size_t device_live, device_peak;
-    int64_t allocations;     /* so far */
+    int64_t allocations; /* so far */
 } hwb_memory_info;
 
 HWB_API hwb_memory_info hwb_memory(const hwb_ctx *ctx);
@@ -117,8 +117,10 @@ HWB_API void hwb_memory_reset_peak(hwb_ctx *ctx);
 HWB_API void hwb_memory_set_limit(hwb_ctx *ctx, size_t bytes); /* HWB_ENOMEM beyond it */
 
 /* Counted allocation, 64-byte aligned, not zeroed; NULL on failure with the
- * message set.  Size 0 gives a valid unique pointer.  Debug builds fill fresh
- * memory with NaN patterns; HWB_TEST_FAIL_ALLOC=n fails the n-th call. */
+ * message set.  Size 0 gives a valid unique pointer.  Freed big blocks are kept
+ * for calls of about their size while the context lives, uncounted.  Debug
+ * builds fill fresh memory with NaN patterns; HWB_TEST_FAIL_ALLOC=n fails the
+ * n-th call. */
 HWB_API void *hwb_alloc(hwb_ctx *ctx, size_t bytes);
 HWB_API void *hwb_calloc(hwb_ctx *ctx, size_t bytes);
 HWB_API void hwb_free(void *p); /* NULL is accepted; any thread */
@@ -132,7 +134,7 @@ static inline bool hwb_mul_size(int64_t a, int64_t b, int64_t *out) {
 
 /* ---- interrupts ------------------------------------------------------------ */
 
-HWB_API void hwb_interrupt(void);       /* async-signal-safe: ask the engine to stop */
+HWB_API void hwb_interrupt(void); /* async-signal-safe: ask the engine to stop */
 HWB_API void hwb_interrupt_clear(void);
 HWB_API bool hwb_interrupted(void);
 /* HWB_EINTR with the message "interrupted" when a stop was asked for. */
@@ -174,9 +176,9 @@ typedef struct hwb_rng {
 
 /* One block of four 32-bit words: counter (index, stream), key = seed. */
 HWB_API void hwb_philox(hwb_rng rng, uint64_t index, uint32_t out[4]);
-HWB_API double hwb_rng_uniform(hwb_rng rng, uint64_t i);   /* [0,1), 53 bits */
-HWB_API double hwb_rng_normal(hwb_rng rng, uint64_t i);    /* N(0,1), Box-Muller on block i/2 */
-HWB_API double hwb_rng_sign(hwb_rng rng, uint64_t i);      /* +1 or -1, bit i%128 of block i/128 */
+HWB_API double hwb_rng_uniform(hwb_rng rng, uint64_t i); /* [0,1), 53 bits */
+HWB_API double hwb_rng_normal(hwb_rng rng, uint64_t i);  /* N(0,1), Box-Muller on block i/2 */
+HWB_API double hwb_rng_sign(hwb_rng rng, uint64_t i);    /* +1 or -1, bit i%128 of block i/128 */
 /* out[k] = element first+k of the same, cheaper than one by one */
 HWB_API void hwb_rng_uniforms(hwb_rng rng, uint64_t first, int64_t n, double *out);
 HWB_API void hwb_rng_normals(hwb_rng rng, uint64_t first, int64_t n, double *out);

@@ -24,7 +24,7 @@ typedef enum hwb_dtype {
 #define XX(name, ctype, bytes, text) HWB_##name,
     HWB_DTYPE_MAP(XX)
 #undef XX
-    HWB_DTYPE_COUNT
+        HWB_DTYPE_COUNT
 } hwb_dtype;
 
 #define HWB_MAX_DIMS 8
@@ -62,12 +62,12 @@ HWB_API hwb_status hwb_tensor_new(hwb_ctx *ctx, hwb_tensor **out, hwb_dtype dtyp
 HWB_API hwb_status hwb_tensor_zeros(hwb_ctx *ctx, hwb_tensor **out, hwb_dtype dtype,
                                     hwb_shape shape); /* new ref */
 /* new ref, data copied from a dense row-major array of that dtype */
-HWB_API hwb_status hwb_tensor_from(hwb_ctx *ctx, hwb_tensor **out, hwb_dtype dtype,
-                                   hwb_shape shape, const void *data);
-/* new ref over caller memory; free_fn(user) runs when the storage dies (mmap) */
-HWB_API hwb_status hwb_tensor_wrap(hwb_ctx *ctx, hwb_tensor **out, hwb_dtype dtype,
-                                   hwb_shape shape, void *data, void (*free_fn)(void *),
-                                   void *user);
+HWB_API hwb_status hwb_tensor_from(hwb_ctx *ctx, hwb_tensor **out, hwb_dtype dtype, hwb_shape shape,
+                                   const void *data);
+/* new ref over caller memory; free_fn(user) runs when the storage dies (mmap),
+ * at once when the call fails */
+HWB_API hwb_status hwb_tensor_wrap(hwb_ctx *ctx, hwb_tensor **out, hwb_dtype dtype, hwb_shape shape,
+                                   void *data, void (*free_fn)(void *), void *user);
 HWB_API hwb_status hwb_tensor_scalar(hwb_ctx *ctx, hwb_tensor **out, hwb_dtype dtype, double value);
 HWB_API hwb_tensor *hwb_tensor_retain(hwb_tensor *t); /* returns t; can't fail */
 HWB_API void hwb_tensor_release(hwb_tensor *t);       /* NULL is accepted */
@@ -79,8 +79,8 @@ HWB_API const hwb_shape *hwb_tensor_shape(const hwb_tensor *t);
 HWB_API const int64_t *hwb_tensor_strides(const hwb_tensor *t);
 HWB_API int64_t hwb_tensor_numel(const hwb_tensor *t);
 HWB_API bool hwb_tensor_is_contiguous(const hwb_tensor *t);
-HWB_API void *hwb_tensor_data(const hwb_tensor *t);    /* first element of the view */
-HWB_API size_t hwb_tensor_bytes(const hwb_tensor *t);  /* numel * size */
+HWB_API void *hwb_tensor_data(const hwb_tensor *t);             /* first element of the view */
+HWB_API size_t hwb_tensor_bytes(const hwb_tensor *t);           /* numel * size */
 HWB_API const void *hwb_tensor_storage_id(const hwb_tensor *t); /* equal iff storage is shared */
 /* Grows by one at every in-place write through this API; parameters cached by
  * backends are refreshed by it. Writers through hwb_tensor_data call touch. */
@@ -104,22 +104,28 @@ HWB_API hwb_status hwb_tensor_expand(hwb_ctx *ctx, hwb_tensor **out, hwb_tensor 
 
 /* ---- copies -------------------------------------------------------------------------- */
 
+/* Conversions never have undefined behaviour: numbers are truncated toward zero
+ * and saturate at the ends of the new type, NaN becomes 0, bool is x != 0. */
+
 HWB_API hwb_status hwb_tensor_contiguous(hwb_ctx *ctx, hwb_tensor **out,
                                          hwb_tensor *t); /* new ref, maybe t itself */
 HWB_API hwb_status hwb_tensor_clone(hwb_ctx *ctx, hwb_tensor **out, const hwb_tensor *t);
 HWB_API hwb_status hwb_tensor_to(hwb_ctx *ctx, hwb_tensor **out, hwb_tensor *t,
                                  hwb_dtype dtype); /* new ref, maybe t itself */
-/* dst[...] = src broadcast to dst's shape and converted; any strides */
+/* dst[...] = src broadcast to dst's shape and converted; any strides, and the two
+ * may overlap.  Writing into a broadcast (stride 0) view is HWB_EARG, here and in
+ * the fills below. */
 HWB_API hwb_status hwb_tensor_copy(hwb_ctx *ctx, hwb_tensor *dst, const hwb_tensor *src);
 HWB_API hwb_status hwb_tensor_fill(hwb_ctx *ctx, hwb_tensor *t, double value);
 
 /* ---- elements ---------------------------------------------------------------------------- */
 
-HWB_API double hwb_tensor_get(const hwb_tensor *t, int64_t flat);  /* row-major index of the view */
+HWB_API double hwb_tensor_get(const hwb_tensor *t, int64_t flat); /* row-major index of the view */
 HWB_API int64_t hwb_tensor_get_int(const hwb_tensor *t, int64_t flat);
 HWB_API void hwb_tensor_set(hwb_tensor *t, int64_t flat, double value);
 
-/* Sums in double over any strides; can't fail.  hwb_tensor_dot needs equal numel and float dtypes. */
+/* Sums in double; can't fail; the same bits for any strides and thread count
+ * (the calling thread's OpenMP setting).  hwb_tensor_dot needs equal numel. */
 HWB_API double hwb_tensor_sum(const hwb_tensor *t);
 HWB_API double hwb_tensor_dot(const hwb_tensor *a, const hwb_tensor *b);
 HWB_API bool hwb_tensor_all_finite(const hwb_tensor *t);
@@ -132,8 +138,9 @@ HWB_API hwb_status hwb_tensor_fill_rademacher(hwb_ctx *ctx, hwb_tensor *t, hwb_r
 
 /* ---- text -------------------------------------------------------------------------------------- */
 
-/* malloc'd text (free()): header line "tensor 2x3 float32", at most 6 rows x 6
- * columns per matrix, and a min/max/mean/nan line above 1000 elements. */
+/* malloc'd text (free()), NULL without memory: header line "tensor 2x3 float32",
+ * at most 6 rows x 6 columns per matrix, and a min/max/mean/nan line above 1000
+ * elements. */
 HWB_API char *hwb_tensor_format(const hwb_tensor *t);
 
 /* ---- linear operators: what curvature makes and spectral solvers eat ----------------------------- */
