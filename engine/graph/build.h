@@ -12,18 +12,22 @@
 #include "graph/graph.h"
 
 /* name of hwb_<name>(g, &y, x), the primitive */
+/* clang-format off: it indents such a list further at every run */
 #define HWB_UNARY_MAP(XX)                                                                          \
     XX(neg, NEG) XX(exp, EXP) XX(log, LOG) XX(log1p, LOG1P) XX(sqrt, SQRT) XX(tanh, TANH)          \
     XX(sigmoid, SIGMOID) XX(erf, ERF) XX(sin, SIN) XX(cos, COS) XX(relu, RELU) XX(abs, ABS)        \
     XX(sign, SIGN) XX(floor, FLOOR) XX(round, ROUND) XX(stop_gradient, STOP) XX(round_st, ROUND_ST)
+/* clang-format on */
 #define XX(name, op) HWB_API hwb_status hwb_##name(hwb_graph *g, hwb_id *y, hwb_id x);
 HWB_UNARY_MAP(XX)
 #undef XX
 
 /* hwb_<name>(g, &y, a, b); gt and ge are lt and le turned round */
+/* clang-format off: it indents such a list further at every run */
 #define HWB_BINARY_MAP(XX)                                                                         \
     XX(add, ADD) XX(sub, SUB) XX(mul, MUL) XX(div, DIV) XX(pow, POW) XX(maximum, MAXIMUM)          \
     XX(minimum, MINIMUM) XX(lt, LT) XX(le, LE) XX(eq, EQ) XX(ne, NE)
+/* clang-format on */
 #define XX(name, op) HWB_API hwb_status hwb_##name(hwb_graph *g, hwb_id *y, hwb_id a, hwb_id b);
 HWB_BINARY_MAP(XX)
 #undef XX
