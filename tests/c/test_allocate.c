@@ -173,6 +173,18 @@ static void test_against_brute_force(void **state) {
             free(t);
         }
     assert_true(feasible > 1000 && infeasible > 5);
+    for (uint64_t seed = 1; seed < 20; seed++) { /* large enough to prune */
+        table *t = random_table(seed, (int)(seed % 3 == 1), 11, 3, 3);
+        double want = brute(t, NULL);
+        hwb_allocation a;
+        hwb_status s = hwb_allocate_solve(ctx, &a, &t->p, &o);
+        assert_int_equal(s, want < INFINITY ? HWB_OK : HWB_EARG);
+        if (s == HWB_OK) {
+            check_plan(ctx, t, &a, want);
+            hwb_allocation_free(&a);
+        }
+        free(t);
+    }
     test_ctx_free(ctx);
 }
 
@@ -523,6 +535,37 @@ static void test_errors(void **state) {
     test_ctx_free(ctx);
 }
 
+/* Every allocation fails once: an error, nothing leaked. */
+static void test_out_of_memory(void **state) {
+    (void)state;
+    table *t = random_table(8, 0, 6, 3, 3);
+    for (int64_t at = 1;; at++) {
+        char text[32];
+        snprintf(text, sizeof text, "%lld", (long long)at);
+        setenv("HWB_TEST_FAIL_ALLOC", text, 1);
+        hwb_ctx *ctx = test_ctx_new();
+        unsetenv("HWB_TEST_FAIL_ALLOC");
+        hwb_allocate_options o = hwb_allocate_defaults();
+        double score[] = {6, 5, 4, 3, 2, 1};
+        hwb_allocation a = {0}, b = {0}, c = {0};
+        hwb_frontier f = {0};
+        hwb_status s = hwb_allocate_solve(ctx, &a, &t->p, &o);
+        if (s == HWB_OK) s = hwb_allocate_frontier(ctx, &f, &t->p, 0, 16);
+        if (s == HWB_OK) s = hwb_allocate_reverse(ctx, &b, &t->p, score, &a);
+        o.score = score;
+        if (s == HWB_OK) s = hwb_allocate_solve(ctx, &c, &t->p, &o);
+        int64_t calls = hwb_memory(ctx).allocations;
+        assert_int_equal(s, calls < at ? HWB_OK : HWB_ENOMEM);
+        hwb_allocation_free(&a);
+        hwb_allocation_free(&b);
+        hwb_allocation_free(&c);
+        hwb_frontier_free(&f);
+        test_ctx_free(ctx);
+        if (calls < at) break;
+    }
+    free(t);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_against_brute_force),
@@ -533,6 +576,7 @@ int main(void) {
         cmocka_unit_test(test_large),
         cmocka_unit_test(test_reverse),
         cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_out_of_memory),
     };
     return RUN_TESTS(tests);
 }

@@ -324,6 +324,40 @@ static void test_quant_errors(void **state) {
     test_ctx_free(ctx);
 }
 
+/* Every allocation fails once: an error, nothing leaked. */
+static void test_out_of_memory(void **state) {
+    (void)state;
+    for (int64_t at = 1;; at++) {
+        char text[32];
+        snprintf(text, sizeof text, "%lld", (long long)at);
+        setenv("HWB_TEST_FAIL_ALLOC", text, 1);
+        hwb_ctx *ctx = test_ctx_new();
+        unsetenv("HWB_TEST_FAIL_ALLOC");
+        hwb_quant_spec spec = hwb_quant_defaults();
+        hwb_quant_params p = {0};
+        hwb_observer *o = NULL;
+        hwb_tensor *t[6] = {0};
+        double err;
+        hwb_status s = hwb_tensor_zeros(ctx, &t[0], HWB_F32, hwb_shape_of(2, 6, 10));
+        if (s == HWB_OK) s = hwb_quant_range(ctx, &p, t[0], &spec);
+        if (s == HWB_OK) s = hwb_quant_encode(ctx, &t[1], t[0], &p);
+        if (s == HWB_OK) s = hwb_quant_decode(ctx, &t[2], t[1], &p);
+        if (s == HWB_OK) s = hwb_quant_fake(ctx, &t[3], t[0], &spec);
+        if (s == HWB_OK) s = hwb_quant_error(ctx, &err, t[0], &spec);
+        if (s == HWB_OK) s = hwb_quant_pack(ctx, &t[4], t[1], &spec);
+        if (s == HWB_OK) s = hwb_quant_unpack(ctx, &t[5], t[4], hwb_shape_of(2, 6, 10), &spec);
+        if (s == HWB_OK) s = hwb_observer_new(ctx, &o, HWB_OBSERVE_MINMAX, 0);
+        if (s == HWB_OK) s = hwb_observer_update(ctx, o, t[0]);
+        int64_t calls = hwb_memory(ctx).allocations;
+        assert_int_equal(s, calls < at ? HWB_OK : HWB_ENOMEM);
+        for (int i = 0; i < 6; i++) hwb_tensor_release(t[i]);
+        hwb_quant_params_free(&p);
+        hwb_observer_free(o);
+        test_ctx_free(ctx);
+        if (calls < at) break;
+    }
+}
+
 static void test_pack_layout(void **state) {
     (void)state;
     hwb_ctx *ctx = test_ctx_new();
@@ -638,14 +672,14 @@ static void test_bert_sizes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_identities),       cmocka_unit_test(test_by_hand),
-        cmocka_unit_test(test_zero_is_exact),    cmocka_unit_test(test_ranging),
-        cmocka_unit_test(test_odd_tensors),      cmocka_unit_test(test_quant_errors),
-        cmocka_unit_test(test_pack_layout),      cmocka_unit_test(test_thread_independence),
-        cmocka_unit_test(test_observer),         cmocka_unit_test(test_activation_scale),
-        cmocka_unit_test(test_dyadic),           cmocka_unit_test(test_resnet_sizes),
-        cmocka_unit_test(test_compression_rows), cmocka_unit_test(test_retinanet_size),
-        cmocka_unit_test(test_bert_sizes),
+        cmocka_unit_test(test_identities),          cmocka_unit_test(test_by_hand),
+        cmocka_unit_test(test_zero_is_exact),       cmocka_unit_test(test_ranging),
+        cmocka_unit_test(test_odd_tensors),         cmocka_unit_test(test_quant_errors),
+        cmocka_unit_test(test_pack_layout),         cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_thread_independence), cmocka_unit_test(test_observer),
+        cmocka_unit_test(test_activation_scale),    cmocka_unit_test(test_dyadic),
+        cmocka_unit_test(test_resnet_sizes),        cmocka_unit_test(test_compression_rows),
+        cmocka_unit_test(test_retinanet_size),      cmocka_unit_test(test_bert_sizes),
     };
     return RUN_TESTS(tests);
 }

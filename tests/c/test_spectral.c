@@ -1,89 +1,8 @@
 /*
- * test_spectral.c: solvers against dense symmetric matrices whose spectrum is
- * chosen: A = Q D Qᵀ with Q a product of random Householder reflections.
+ * test_spectral.c: eigenvalue solvers, density, diagonal and CG against dense
+ * symmetric matrices whose spectrum is chosen; failures; thread counts.
  */
-#include "testing.h"
-
-#include "spectral/spectral.h"
-#include "spectral/spectral_i.h"
-
-/* ---- a dense operator ---------------------------------------------------------- */
-
-typedef struct dense {
-    hwb_linop op;
-    double *a;            /* [n][n] */
-    int64_t interrupt_at; /* product number that raises the interrupt flag, 0 = none */
-    int64_t nan_at;
-} dense;
-
-static double load(const hwb_tensor *t, int64_t i) {
-    return hwb_tensor_dtype(t) == HWB_F32 ? (double)((float *)hwb_tensor_data(t))[i]
-                                          : ((double *)hwb_tensor_data(t))[i];
-}
-
-static void store(const hwb_tensor *t, int64_t i, double x) {
-    if (hwb_tensor_dtype(t) == HWB_F32) ((float *)hwb_tensor_data(t))[i] = (float)x;
-    else ((double *)hwb_tensor_data(t))[i] = x;
-}
-
-static hwb_status dense_apply(hwb_ctx *ctx, hwb_linop *self, hwb_tensor **out,
-                              const hwb_tensor *v) {
-    dense *d = (dense *)self;
-    int64_t n = self->n, k = hwb_tensor_numel(v) / n;
-    hwb_tensor *w;
-    HWB_TRY(hwb_tensor_new(ctx, &w, self->dtype, *hwb_tensor_shape(v)));
-    for (int64_t r = 0; r < k; r++)
-        for (int64_t i = 0; i < n; i++) {
-            double s = 0;
-            for (int64_t j = 0; j < n; j++) s += d->a[i * n + j] * load(v, r * n + j);
-            store(w, r * n + i, s);
-        }
-    self->applied += k;
-    if (d->interrupt_at && self->applied >= d->interrupt_at) hwb_interrupt();
-    if (d->nan_at && self->applied >= d->nan_at) store(w, 0, (double)NAN);
-    *out = w;
-    return HWB_OK;
-}
-
-static dense dense_new(int64_t n, const double *spectrum, hwb_dtype dtype, uint64_t seed) {
-    dense d = {.op = {.n = n, .dtype = dtype, .apply = dense_apply}};
-    d.a = calloc((size_t)(n * n), sizeof *d.a);
-    double *u = malloc((size_t)(2 * n) * sizeof *u), *au = u + n;
-    for (int64_t i = 0; i < n; i++) d.a[i * n + i] = spectrum[i];
-    /* A ← (I - 2uuᵀ) A (I - 2uuᵀ), four times; nothing to mix for n = 1 */
-    for (uint64_t t = 0; n > 1 && t < 4; t++) {
-        double norm = 0;
-        for (int64_t i = 0; i < n; i++) {
-            u[i] = hwb_rng_normal((hwb_rng){seed, t}, (uint64_t)i);
-            norm += u[i] * u[i];
-        }
-        double uau = 0;
-        for (int64_t i = 0; i < n; i++) u[i] /= sqrt(norm);
-        for (int64_t i = 0; i < n; i++) {
-            au[i] = 0;
-            for (int64_t j = 0; j < n; j++) au[i] += d.a[i * n + j] * u[j];
-            uau += u[i] * au[i];
-        }
-        for (int64_t i = 0; i < n; i++)
-            for (int64_t j = 0; j < n; j++)
-                d.a[i * n + j] += 4 * uau * u[i] * u[j] - 2 * u[i] * au[j] - 2 * au[i] * u[j];
-    }
-    free(u);
-    return d;
-}
-
-/* decaying positive bulk, a few outliers, a few negative values: like a Hessian */
-static void hessian_like(int64_t n, double *s) {
-    for (int64_t i = 0; i < n; i++) s[i] = 1.0 / (double)(1 + i) - 0.02;
-    double top[] = {-8, 40, 25, 24.5, 12, 7, -3};
-    for (int64_t i = 0; i < 7 && i < n; i++) s[i] = top[i];
-}
-
-static double sum(const double *a, int64_t n) {
-    double s = 0;
-    for (int64_t i = 0; i < n; i++) s += a[i];
-    return s;
-}
+#include "dense_op.h"
 
 static int descending(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
@@ -346,12 +265,6 @@ static hwb_status stop_at_4(hwb_ctx *ctx, void *user, const hwb_eigs_step *s) {
     return s->iteration == 4 ? hwb_fail(ctx, HWB_EIO, "disk full") : HWB_OK;
 }
 
-static hwb_status block_get(hwb_ctx *ctx, void *user, int64_t l, hwb_linop **out) {
-    (void)ctx;
-    *out = &((dense *)user)[l].op;
-    return HWB_OK;
-}
-
 static hwb_status run_solver(hwb_ctx *ctx, int which, dense *d) {
     hwb_eigs_options e = hwb_eigs_defaults();
     hwb_trace_options t = hwb_trace_defaults();
@@ -416,6 +329,30 @@ static void test_interrupt_and_nan(void **state) {
         }
 }
 
+/* Every allocation of every solver fails once: an error, nothing leaked. */
+static void test_out_of_memory(void **state) {
+    (void)state;
+    enum { N = 20, SOLVERS = 9 };
+    double s[N];
+    hessian_like(N, s);
+    for (int which = 0; which < SOLVERS; which++)
+        for (int64_t at = 1;; at += at < 80 ? 1 : 1 + at / 8) {
+            char text[32];
+            snprintf(text, sizeof text, "%lld", (long long)at);
+            setenv("HWB_TEST_FAIL_ALLOC", text, 1);
+            hwb_ctx *ctx = test_ctx_new();
+            unsetenv("HWB_TEST_FAIL_ALLOC");
+            dense d = dense_new(N, s, HWB_F64, 2);
+            hwb_status status = run_solver(ctx, which, &d);
+            int64_t calls = hwb_memory(ctx).allocations;
+            if (calls < at) assert_ok(ctx, status);
+            else if (status != HWB_OK) assert_int_equal(status, HWB_ENOMEM);
+            free(d.a);
+            test_ctx_free(ctx);
+            if (calls < at) break;
+        }
+}
+
 static void test_bad_arguments(void **state) {
     (void)state;
     hwb_ctx *ctx = test_ctx_new();
@@ -457,224 +394,6 @@ static void test_bad_arguments(void **state) {
     assert_true(hwb_trace_method_parse("hutch++", &m) && m == HWB_TRACE_HUTCHPP);
     assert_false(hwb_trace_method_parse("nope", &m));
     free(d.a);
-    test_ctx_free(ctx);
-}
-
-/* ---- traces ------------------------------------------------------------------------- */
-
-/* Over many seeds: |mean - exact| <= 4 se almost always, 1 se about as often
- * as it should be, and the average is right. */
-static void coverage(hwb_ctx *ctx, dense *d, double exact, hwb_trace_options o) {
-    int within4 = 0, within1 = 0, seeds = 200;
-    double total = 0, se2 = 0;
-    for (int s = 0; s < seeds; s++) {
-        hwb_trace_result r;
-        o.seed = (uint64_t)s;
-        assert_ok(ctx, hwb_trace(ctx, &r, &d->op, &o));
-        assert_near(sum(r.samples, r.probes) / (double)r.probes, r.mean, 1e-9);
-        double e = fabs(r.mean - exact);
-        within4 += e <= 4 * r.se;
-        within1 += e <= r.se;
-        total += r.mean;
-        se2 += r.se * r.se;
-        hwb_trace_free(&r);
-    }
-    assert_true(within4 > 0.99 * seeds);
-    assert_true(within1 > 0.55 * seeds && within1 < 0.85 * seeds);
-    assert_true(fabs(total / seeds - exact) <= 4 * sqrt(se2) / seeds);
-}
-
-static void test_trace_unbiased(void **state) {
-    (void)state;
-    hwb_ctx *ctx = test_ctx_new();
-    enum { N = 80 };
-    double s[N];
-    hessian_like(N, s);
-    dense d = dense_new(N, s, HWB_F64, 11);
-    hwb_trace_options o = hwb_trace_defaults();
-    o.tol = 0; /* fixed number of probes: what the error bar is defined for */
-    o.max_probes = 30;
-    coverage(ctx, &d, sum(s, N), o);
-    o.method = HWB_TRACE_HUTCHPP;
-    o.sketch = 4;
-    o.max_probes = 40;
-    coverage(ctx, &d, sum(s, N), o);
-    o.method = HWB_TRACE_XTRACE;
-    o.max_probes = 40;
-    coverage(ctx, &d, sum(s, N), o);
-    free(d.a);
-    test_ctx_free(ctx);
-}
-
-static void test_trace_stops(void **state) {
-    (void)state;
-    hwb_ctx *ctx = test_ctx_new();
-    enum { N = 100 };
-    double s[N], low[N] = {0}, zero[N] = {0}, one[1] = {-2.5};
-    for (int i = 0; i < N; i++) s[i] = exp(-0.3 * i) * 50 + 0.01;
-    low[0] = 3, low[1] = -1, low[2] = 7;
-    dense d = dense_new(N, s, HWB_F64, 4);
-    hwb_trace_options o = hwb_trace_defaults();
-    hwb_trace_result r;
-    int64_t cost[3];
-    for (int m = 0; m < 3; m++) {
-        o.method = (hwb_trace_method)m;
-        o.tol = 0.01;
-        o.sketch = 20;
-        o.max_probes = 20000;
-        assert_ok(ctx, hwb_trace(ctx, &r, &d.op, &o));
-        assert_true(r.converged && r.se <= 0.01 * r.mean);
-        assert_true(fabs(r.mean - sum(s, N)) <= 5 * r.se + 1e-9);
-        cost[m] = r.hvps;
-        hwb_trace_free(&r);
-    }
-    /* 50 exp(-0.3 i) is nearly low rank: sketching methods need far fewer products */
-    assert_true(cost[1] * 4 < cost[0] && cost[2] * 4 < cost[0]);
-    free(d.a);
-    /* exact cases: rank 3, zero, n = 1, sketch of the whole space */
-    const double *cases[] = {low, zero, one};
-    int sizes[] = {N, N, 1};
-    for (int c = 0; c < 3; c++)
-        for (int t = 0; t < 2; t++) {
-            d = dense_new(sizes[c], cases[c], t ? HWB_F64 : HWB_F32, 9);
-            for (int m = 0; m < 3; m++) {
-                if (m == 0 && c == 0) continue;
-                o.method = (hwb_trace_method)m;
-                o.sketch = 0;
-                o.max_probes = 100;
-                assert_ok(ctx, hwb_trace(ctx, &r, &d.op, &o));
-                assert_near(r.mean, sum(cases[c], sizes[c]), t ? 1e-10 : 1e-4);
-                assert_true(r.converged);
-                hwb_trace_free(&r);
-            }
-            free(d.a);
-        }
-    d = dense_new(12, s, HWB_F64, 9);
-    for (int m = 1; m < 3; m++) {
-        o.method = (hwb_trace_method)m;
-        o.tol = 1e-9;
-        o.max_probes = 60;
-        assert_ok(ctx, hwb_trace(ctx, &r, &d.op, &o));
-        assert_near(r.mean, sum(s, 12), 1e-9);
-        hwb_trace_free(&r);
-    }
-    free(d.a);
-    test_ctx_free(ctx);
-}
-
-static void test_batch_independence(void **state) {
-    (void)state;
-    hwb_ctx *ctx = test_ctx_new();
-    enum { N = 70 };
-    double s[N];
-    hessian_like(N, s);
-    dense d = dense_new(N, s, HWB_F64, 6);
-    for (int m = 0; m < 3; m++) {
-        hwb_trace_result a, b;
-        hwb_trace_options o = hwb_trace_defaults();
-        o.method = (hwb_trace_method)m;
-        o.tol = 0.05;
-        o.batch = 1;
-        assert_ok(ctx, hwb_trace(ctx, &a, &d.op, &o));
-        o.batch = 7;
-        assert_ok(ctx, hwb_trace(ctx, &b, &d.op, &o));
-        assert_true(a.mean == b.mean && a.se == b.se && a.probes == b.probes);
-        hwb_trace_free(&a);
-        hwb_trace_free(&b);
-    }
-    free(d.a);
-    test_ctx_free(ctx);
-}
-
-/* ---- block traces ------------------------------------------------------------------------ */
-
-enum { BN = 60, BLOCKS = 3 };
-static const hwb_block_range ranges[BLOCKS] = {{0, 20}, {20, 30}, {50, 10}};
-
-/* The full matrix and its diagonal blocks as operators. */
-static void block_problem(dense *full, dense part[BLOCKS], double exact[BLOCKS]) {
-    double s[BN];
-    hessian_like(BN, s);
-    *full = dense_new(BN, s, HWB_F64, 21);
-    for (int l = 0; l < BLOCKS; l++) {
-        int64_t n = ranges[l].len, at = ranges[l].start;
-        part[l] = (dense){.op = {.n = n, .dtype = HWB_F64, .apply = dense_apply}};
-        part[l].a = malloc((size_t)(n * n) * sizeof(double));
-        exact[l] = 0;
-        for (int64_t i = 0; i < n; i++) {
-            for (int64_t j = 0; j < n; j++) part[l].a[i * n + j] = full->a[(at + i) * BN + at + j];
-            exact[l] += part[l].a[i * n + i];
-        }
-    }
-}
-
-static void test_block_traces(void **state) {
-    (void)state;
-    hwb_ctx *ctx = test_ctx_new();
-    dense full, part[BLOCKS];
-    double exact[BLOCKS];
-    block_problem(&full, part, exact);
-    hwb_block_source source = {.get = block_get, .user = part};
-    hwb_block_trace_options o = hwb_block_trace_defaults();
-    o.max_isolated = 100000;
-    hwb_block_trace_result r;
-    int good = 0, total_good = 0, seeds = 200;
-    double bias[BLOCKS] = {0}, se2[BLOCKS] = {0};
-    for (int s = 0; s < seeds; s++) {
-        o.seed = (uint64_t)s;
-        assert_ok(ctx, hwb_block_trace(ctx, &r, &full.op, BLOCKS, ranges, &source, &o));
-        for (int l = 0; l < BLOCKS; l++) {
-            assert_true(r.converged[l] && r.se[l] <= o.tol * fabs(r.mean[l]));
-            good += fabs(r.mean[l] - exact[l]) <= 4 * r.se[l];
-            bias[l] += r.mean[l] - exact[l];
-            se2[l] += r.se[l] * r.se[l];
-            assert_int_equal(r.joint_probes[l], 10);
-        }
-        total_good += fabs(r.total_mean - sum(exact, BLOCKS)) <= 4 * r.total_se;
-        hwb_block_trace_free(&r);
-    }
-    assert_true(good > 0.99 * seeds * BLOCKS);
-    assert_true(total_good > 0.99 * seeds);
-    for (int l = 0; l < BLOCKS; l++) assert_true(fabs(bias[l]) <= 5 * sqrt(se2[l]));
-    /* a short budget is kept, goes to the block that matters, and K changes nothing */
-    double cost[BLOCKS] = {1, 1, 2}, weight[BLOCKS] = {1e-9, 1e-9, 1};
-    o.budget = 60;
-    o.cost = cost;
-    o.weight = weight;
-    o.tol = 1e-4;
-    o.batch = 1;
-    assert_ok(ctx, hwb_block_trace(ctx, &r, &full.op, BLOCKS, ranges, &source, &o));
-    hwb_block_trace_result b;
-    o.batch = 5;
-    assert_ok(ctx, hwb_block_trace(ctx, &b, &full.op, BLOCKS, ranges, &source, &o));
-    double spent = 0;
-    for (int l = 0; l < BLOCKS; l++) {
-        spent += cost[l] * (double)r.isolated_probes[l];
-        assert_true(r.mean[l] == b.mean[l] && r.se[l] == b.se[l]);
-        assert_int_equal(r.isolated_probes[l], b.isolated_probes[l]);
-    }
-    assert_true(spent <= 60);
-    assert_true(r.isolated_probes[2] > 20 && r.isolated_probes[0] == 0);
-    hwb_block_trace_free(&r);
-    hwb_block_trace_free(&b);
-    /* joint probes alone, isolated probes alone */
-    o = hwb_block_trace_defaults();
-    o.joint_probes = 400;
-    assert_ok(ctx, hwb_block_trace(ctx, &r, &full.op, BLOCKS, ranges, NULL, &o));
-    for (int l = 0; l < BLOCKS; l++) {
-        assert_true(fabs(r.mean[l] - exact[l]) <= 4.5 * r.se[l]);
-        assert_true(isnan(r.isolated_mean[l]) && r.mean[l] == r.joint_mean[l]);
-    }
-    hwb_block_trace_free(&r);
-    o.joint_probes = 0;
-    assert_ok(ctx, hwb_block_trace(ctx, &r, &full.op, BLOCKS, ranges, &source, &o));
-    for (int l = 0; l < BLOCKS; l++) {
-        assert_true(fabs(r.mean[l] - exact[l]) <= 4.5 * r.se[l]);
-        assert_true(r.mean[l] == r.isolated_mean[l]);
-    }
-    hwb_block_trace_free(&r);
-    free(full.a);
-    for (int l = 0; l < BLOCKS; l++) free(part[l].a);
     test_ctx_free(ctx);
 }
 
@@ -882,11 +601,8 @@ int main(void) {
         cmocka_unit_test(test_power),
         cmocka_unit_test(test_power_degenerate),
         cmocka_unit_test(test_interrupt_and_nan),
+        cmocka_unit_test(test_out_of_memory),
         cmocka_unit_test(test_bad_arguments),
-        cmocka_unit_test(test_trace_unbiased),
-        cmocka_unit_test(test_trace_stops),
-        cmocka_unit_test(test_batch_independence),
-        cmocka_unit_test(test_block_traces),
         cmocka_unit_test(test_density),
         cmocka_unit_test(test_diag),
         cmocka_unit_test(test_cg),
