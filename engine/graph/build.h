@@ -11,8 +11,9 @@
 
 #include "graph/graph.h"
 
-/* name of hwb_<name>(g, &y, x), the primitive */
-/* clang-format off: it indents such a list further at every run */
+/* name of hwb_<name>(g, &y, x), the primitive.  (clang-format would indent these
+ * lists further at every run.) */
+/* clang-format off */
 #define HWB_UNARY_MAP(XX)                                                                          \
     XX(neg, NEG) XX(exp, EXP) XX(log, LOG) XX(log1p, LOG1P) XX(sqrt, SQRT) XX(tanh, TANH)          \
     XX(sigmoid, SIGMOID) XX(erf, ERF) XX(sin, SIN) XX(cos, COS) XX(relu, RELU) XX(abs, ABS)        \
@@ -23,7 +24,7 @@ HWB_UNARY_MAP(XX)
 #undef XX
 
 /* hwb_<name>(g, &y, a, b); gt and ge are lt and le turned round */
-/* clang-format off: it indents such a list further at every run */
+/* clang-format off */
 #define HWB_BINARY_MAP(XX)                                                                         \
     XX(add, ADD) XX(sub, SUB) XX(mul, MUL) XX(div, DIV) XX(pow, POW) XX(maximum, MAXIMUM)          \
     XX(minimum, MINIMUM) XX(lt, LT) XX(le, LE) XX(eq, EQ) XX(ne, NE)
