@@ -59,8 +59,10 @@ HWB_UNARY_MAP(XX)
     static hwb_status b_##name(hwb_graph *g, hwb_id *y, const hwb_id *x) {                         \
         return hwb_##name(g, y, x[0], x[1]);                                                       \
     }
+/* clang-format off */
 XX(add, ADD)
 XX(sub, SUB) XX(mul, MUL) XX(div, DIV) XX(pow, POW) XX(maximum, MAXIMUM) XX(minimum, MINIMUM)
+/* clang-format on */
 #undef XX
 
 /* where(x0 < x1, x0*x0, x1): the comparisons have no derivative of their own */
@@ -71,7 +73,9 @@ XX(sub, SUB) XX(mul, MUL) XX(div, DIV) XX(pow, POW) XX(maximum, MAXIMUM) XX(mini
         HWB_TRY(hwb_mul(g, &s, x[0], x[0]));                                                       \
         return hwb_where(g, y, c, s, x[1]);                                                        \
     }
-    COMPARE_CASE(lt) COMPARE_CASE(le) COMPARE_CASE(eq) COMPARE_CASE(ne)
+/* clang-format off */
+COMPARE_CASE(lt) COMPARE_CASE(le) COMPARE_CASE(eq) COMPARE_CASE(ne)
+/* clang-format on */
 
         static hwb_status square(hwb_graph *g, hwb_id *y, hwb_id x) {
     return hwb_mul(g, y, x, x);
