@@ -73,6 +73,9 @@ void hwb__llift(hwb__lcall *c, int arg, hwb_id *out);
 /* st is that of building: raise, or push n results.  Returns n. */
 int hwb__lend(hwb__lcall *c, hwb_status st, int n, const hwb_id *outs);
 
+/* A loader at `arg` as a curvature source of its own; false if it is none (bind_data.c). */
+bool hwb__lloader_source(lua_State *L, int arg, hwb_source *out);
+
 /* ---- models (bind_model.c) ------------------------------------------------------------- */
 
 /* The engine model of the module at `arg` (a Lua table with :engine() or the

@@ -1,0 +1,299 @@
+/*
+ * bind_curvature.c: curvature operators as Lua objects.
+ *
+ *     H = hwb.hessian(model, {loss=, data={x, y} or loader, bn="eval"})
+ *     H.n  H.name  H:apply(v)  H:block(name)  H:gradient()  …
+ *
+ * The solvers' methods are in bind_spectral.c, blocks() and the like in
+ * lua/hwb/curvature.lua.
+ */
+#include "bind_curvature.h"
+
+#include <string.h>
+
+/* ---- a loss written in Lua ------------------------------------------------------------ */
+
+typedef struct lua_loss {
+    lua_State *L;
+    int ref;
+} lua_loss;
+
+/* f(output, target [, reduce]) -> loss; integer targets are 1-based in Lua. */
+static hwb_status call_loss(void *user, hwb_graph *g, hwb_id *loss, hwb_id output, hwb_id target,
+                            bool reduce) {
+    lua_loss *f = user;
+    lua_State *L = f->L;
+    hwb_ctx *ctx = hwb_graph_ctx(g);
+    if (!hwb_dtype_is_float(hwb_graph_dtype(g, target)))
+        HWB_TRY(hwb_add_scalar(g, &target, target, 1));
+    if (!lua_checkstack(L, 16)) return hwb_fail(ctx, HWB_ENOMEM, "out of Lua stack");
+    lua_rawgeti(L, LUA_REGISTRYINDEX, f->ref);
+    hwb__lpush_traced(L, g, output);
+    hwb__lpush_traced(L, g, target);
+    lua_pushboolean(L, reduce);
+    HWB_TRY(hwb__lpcall(L, 3, 1));
+    hwb__ltensor *t = hwb__ltest(L, -1);
+    hwb_status st = HWB_OK;
+    if (!t || t->g != g)
+        st = hwb_fail(ctx, HWB_EARG, "the loss function must return a tensor computed from its "
+                                     "arguments");
+    else *loss = t->id;
+    lua_pop(L, 1);
+    return st;
+}
+
+/* ---- the userdata ------------------------------------------------------------------------ */
+
+typedef struct lua_operator {
+    hwb_curvature *c;
+    lua_loss *loss; /* shared by an operator and its blocks; owned by the first */
+    bool owns_loss;
+    bool bn_batch;
+} lua_operator;
+
+static lua_operator *new_operator(lua_State *L) {
+    lua_operator *u = lua_newuserdatauv(L, sizeof *u, 2); /* 1: model, 2: parent */
+    memset(u, 0, sizeof *u);
+    luaL_setmetatable(L, HWB_LOPERATOR);
+    return u;
+}
+
+static lua_operator *check(lua_State *L, int arg) {
+    lua_operator *u = luaL_checkudata(L, arg, HWB_LOPERATOR);
+    luaL_argcheck(L, u->c, arg, "closed operator");
+    if (u->loss) u->loss->L = L;
+    lua_getiuservalue(L, arg, 1); /* its forward pass runs on this thread */
+    hwb__lcheck_model(L, -1);
+    lua_pop(L, 1);
+    return u;
+}
+
+hwb_curvature *hwb__lcheck_operator(lua_State *L, int arg) { return check(L, arg)->c; }
+
+static int operator_gc(lua_State *L) {
+    lua_operator *u = luaL_checkudata(L, 1, HWB_LOPERATOR);
+    hwb_curvature_release(u->c);
+    u->c = NULL;
+    if (u->owns_loss) {
+        luaL_unref(L, LUA_REGISTRYINDEX, u->loss->ref);
+        hwb_free(u->loss);
+        u->owns_loss = false;
+    }
+    return 0;
+}
+
+/* ---- making one ------------------------------------------------------------------------------ */
+
+/* {x, y}: integer y is 1-based in Lua. */
+static hwb_source batch_source(lua_State *L, int arg, int64_t micro) {
+    hwb_ctx *ctx = hwb_lua_ctx(L);
+    hwb_source s;
+    luaL_checktype(L, arg, LUA_TTABLE);
+    lua_geti(L, arg, 1);
+    lua_geti(L, arg, 2);
+    hwb_tensor *x = hwb__lcheck_tensor(L, -2), *y = hwb__lcheck_tensor(L, -1), *target;
+    hwb__lcheck(L, hwb_tensor_clone(ctx, &target, y));
+    for (int64_t i = 0; !hwb_dtype_is_float(hwb_tensor_dtype(y)) && i < hwb_tensor_numel(y); i++)
+        hwb_tensor_set(target, i, hwb_tensor_get(y, i) - 1);
+    hwb_status st = hwb_source_batch(ctx, &s, x, target, micro);
+    hwb_tensor_release(target);
+    lua_pop(L, 2);
+    hwb__lcheck(L, st);
+    return s;
+}
+
+static void read_loss(lua_State *L, int options, lua_operator *u, hwb_curvature_options *o) {
+    hwb_ctx *ctx = hwb_lua_ctx(L);
+    int type = lua_getfield(L, options, "loss");
+    if (type == LUA_TFUNCTION) {
+        u->loss = hwb_alloc(ctx, sizeof *u->loss);
+        if (!u->loss) hwb_lua_raise(L, HWB_ENOMEM);
+        *u->loss = (lua_loss){L, luaL_ref(L, LUA_REGISTRYINDEX)};
+        u->owns_loss = true;
+        o->loss = call_loss;
+        o->loss_user = u->loss;
+        return;
+    }
+    hwb__lcheck(L, hwb_loss_named(ctx, &o->loss, luaL_optstring(L, -1, "cross_entropy")));
+    lua_pop(L, 1);
+}
+
+/* (model, options) with the kind as upvalue */
+static int make(lua_State *L) {
+    static const char *const known[] = {"loss",  "data",         "bn",
+                                        "micro", "weight_decay", "budget", NULL};
+    hwb_model *m = hwb__lcheck_model(L, 1);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    hwb__lcheck_options(L, 2, known);
+    hwb_curvature_options o = {.kind = (hwb_curvature_kind)lua_tointeger(L, lua_upvalueindex(1))};
+    const char *bn = hwb__lopt_string(L, 2, "bn", "eval");
+    if (strcmp(bn, "eval") != 0 && strcmp(bn, "batch") != 0)
+        return luaL_error(L, "bn must be \"eval\" or \"batch\", not \"%s\"", bn);
+    o.batch_norm_batch = strcmp(bn, "batch") == 0;
+    o.weight_decay = hwb__lopt_number(L, 2, "weight_decay", 0);
+    o.budget = (size_t)hwb__lopt_integer(L, 2, "budget", 0);
+    int64_t micro = hwb__lopt_integer(L, 2, "micro", 0);
+    lua_operator *u = new_operator(L);
+    lua_pushvalue(L, 1);
+    lua_setiuservalue(L, -2, 1);
+    u->bn_batch = o.batch_norm_batch;
+    read_loss(L, 2, u, &o);
+    if (lua_getfield(L, 2, "data") == LUA_TNIL)
+        return luaL_error(L, "option \"data\" is missing: {x, y} or a loader");
+    hwb_source source;
+    if (!hwb__lloader_source(L, -1, &source)) source = batch_source(L, lua_gettop(L), micro);
+    lua_pop(L, 1);
+    hwb__lcheck(L, hwb_curvature_new(hwb_lua_ctx(L), &u->c, m, source, &o));
+    return 1;
+}
+
+/* Another operator on the same source: (H, name). */
+static int derive(lua_State *L, hwb_status (*fn)(hwb_ctx *, hwb_curvature **, hwb_curvature *,
+                                                 const char *)) {
+    lua_operator *whole = check(L, 1);
+    const char *name = luaL_checkstring(L, 2);
+    lua_operator *u = new_operator(L);
+    lua_getiuservalue(L, 1, 1);
+    lua_setiuservalue(L, -2, 1);
+    lua_pushvalue(L, 1); /* keeps the loss alive */
+    lua_setiuservalue(L, -2, 2);
+    u->loss = whole->loss;
+    u->bn_batch = whole->bn_batch;
+    hwb__lcheck(L, fn(hwb_lua_ctx(L), &u->c, whole->c, name));
+    return 1;
+}
+
+static int block(lua_State *L) { return derive(L, hwb_curvature_block); }
+static int activation(lua_State *L) { return derive(L, hwb_curvature_activation); }
+
+/* ---- using it ------------------------------------------------------------------------------------ */
+
+/* H:apply(v): v [n] or [K,n] -> the same shape */
+static int apply(lua_State *L) {
+    hwb_ctx *ctx = hwb_lua_ctx(L);
+    hwb_curvature *c = check(L, 1)->c;
+    hwb_tensor *v = hwb__lcheck_tensor(L, 2), *rows = NULL, *typed = NULL, *out = NULL, *flat = NULL;
+    const hwb_shape *s = hwb_tensor_shape(v);
+    hwb_shape two = {.ndim = 2, .dim = {1, hwb_curvature_n(c)}};
+    if (s->ndim == 2) two.dim[0] = s->dim[0];
+    if (s->ndim < 1 || s->ndim > 2 || s->dim[s->ndim - 1] != hwb_curvature_n(c))
+        return luaL_error(L, "apply: a vector of %I (or K x %I) is wanted",
+                          (lua_Integer)hwb_curvature_n(c), (lua_Integer)hwb_curvature_n(c));
+    hwb_status st = hwb_tensor_to(ctx, &typed, v, hwb_curvature_op(c)->dtype);
+    if (st == HWB_OK) st = hwb_tensor_reshape(ctx, &rows, typed, two);
+    if (st == HWB_OK)
+        st = hwb_curvature_op(c)->apply(ctx, hwb_curvature_op(c), &out, rows);
+    if (st == HWB_OK) st = hwb_tensor_reshape(ctx, &flat, out, *s);
+    hwb_tensor_release(typed);
+    hwb_tensor_release(rows);
+    hwb_tensor_release(out);
+    hwb__lcheck(L, st);
+    hwb__lpush(L, flat);
+    return 1;
+}
+
+/* H:gradient() -> loss, gradient [n] */
+static int gradient(lua_State *L) {
+    double loss;
+    hwb_tensor *g;
+    hwb__lcheck(L, hwb_curvature_gradient(hwb_lua_ctx(L), check(L, 1)->c, &loss, &g));
+    lua_pushnumber(L, loss);
+    hwb__lpush(L, g);
+    return 2;
+}
+
+/* H:parameters() -> {{name=, first=, n=, shape={..}}, ...}: where each lies in v */
+static int parameters(lua_State *L) {
+    hwb_curvature *c = check(L, 1)->c;
+    const int *ids;
+    int n = hwb_curvature_parameters(c, &ids);
+    lua_Integer at = 1;
+    lua_createtable(L, n, 0);
+    for (int i = 0; i < n; i++) {
+        const char *name;
+        hwb_tensor *t = hwb_model_parameter(hwb_curvature_model(c), ids[i], &name);
+        const hwb_shape *s = hwb_tensor_shape(t);
+        lua_createtable(L, 0, 4);
+        lua_pushstring(L, name);
+        lua_setfield(L, -2, "name");
+        lua_pushinteger(L, at);
+        lua_setfield(L, -2, "first");
+        lua_pushinteger(L, hwb_tensor_numel(t));
+        lua_setfield(L, -2, "n");
+        lua_createtable(L, s->ndim, 0);
+        for (int d = 0; d < s->ndim; d++) {
+            lua_pushinteger(L, s->dim[d]);
+            lua_rawseti(L, -2, d + 1);
+        }
+        lua_setfield(L, -2, "shape");
+        lua_rawseti(L, -2, i + 1);
+        at += hwb_tensor_numel(t);
+    }
+    return 1;
+}
+
+/* H:dump(k): the compiled program that applies k vectors, as text */
+static int dump(lua_State *L) {
+    char *text = hwb_curvature_dump(hwb_lua_ctx(L), check(L, 1)->c, luaL_optinteger(L, 2, 1));
+    if (!text) return luaL_error(L, "dump: %s", hwb_message(hwb_lua_ctx(L)));
+    lua_pushstring(L, text);
+    free(text);
+    return 1;
+}
+
+/* Methods are C functions, or come with the Lua module, loaded when first missed. */
+static int find_method(lua_State *L) {
+    lua_pushvalue(L, 2);
+    if (lua_gettable(L, lua_upvalueindex(1)) != LUA_TNIL) return 1;
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "hwb.curvature");
+    lua_call(L, 1, 0);
+    lua_pushvalue(L, 2);
+    lua_gettable(L, lua_upvalueindex(1));
+    return 1;
+}
+
+static int operator_index(lua_State *L) {
+    lua_operator *u = luaL_checkudata(L, 1, HWB_LOPERATOR);
+    const char *key = luaL_checkstring(L, 2);
+    if (u->c && strcmp(key, "n") == 0) lua_pushinteger(L, hwb_curvature_n(u->c));
+    else if (u->c && strcmp(key, "name") == 0) lua_pushstring(L, hwb_curvature_name(u->c));
+    else if (u->c && strcmp(key, "bn") == 0) lua_pushstring(L, u->bn_batch ? "batch" : "eval");
+    else if (u->c && strcmp(key, "samples") == 0)
+        lua_pushinteger(L, hwb_curvature_samples(u->c));
+    else if (u->c && strcmp(key, "hvps") == 0)
+        lua_pushinteger(L, hwb_curvature_op(u->c)->applied);
+    else if (u->c && strcmp(key, "model") == 0) lua_getiuservalue(L, 1, 1);
+    else return find_method(L);
+    return 1;
+}
+
+static const luaL_Reg methods[] = {
+    {"apply", apply},           {"block", block}, {"activation", activation},
+    {"gradient", gradient},     {"parameters", parameters},
+    {"dump", dump},             {NULL, NULL},
+};
+
+void hwb__lopen_curvature(lua_State *L) {
+    static const struct {
+        const char *name;
+        hwb_curvature_kind kind;
+    } kinds[] = {{"hessian", HWB_HESSIAN}, {"ggn", HWB_GGN}, {"fisher", HWB_FISHER}};
+    luaL_newmetatable(L, HWB_LOPERATOR);
+    lua_pushcfunction(L, operator_gc);
+    lua_setfield(L, -2, "__gc");
+    luaL_newlib(L, methods);
+    hwb__lspectral_methods(L);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -4, "operator_methods"); /* of the hwb table: Lua adds to it */
+    lua_pushcclosure(L, operator_index, 1);
+    lua_setfield(L, -2, "__index");
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable");
+    lua_pop(L, 1);
+    for (int i = 0; i < 3; i++) {
+        lua_pushinteger(L, kinds[i].kind);
+        lua_pushcclosure(L, make, 1);
+        lua_setfield(L, -2, kinds[i].name);
+    }
+}
