@@ -43,6 +43,14 @@ static int64_t min64(int64_t a, int64_t b) {
     static void run_add_##X(double *restrict t, double c, const T *restrict v, int64_t n) {        \
         for (int64_t i = 0; i < n; i++) t[i] += c * (double)v[i];                                  \
     }                                                                                              \
+    /* four rows a pass: the tile is read and written once for all of them */                      \
+    static void run_add4_##X(double *restrict t, const double *c, const T *restrict p,             \
+                             const T *restrict q, const T *restrict r, const T *restrict s,        \
+                             int64_t n) {                                                          \
+        for (int64_t i = 0; i < n; i++)                                                            \
+            t[i] = (((t[i] + c[0] * (double)p[i]) + c[1] * (double)q[i]) + c[2] * (double)r[i]) +  \
+                   c[3] * (double)s[i];                                                            \
+    }                                                                                              \
     static void run_load_##X(double *restrict t, const T *restrict v, int64_t n) {                 \
         for (int64_t i = 0; i < n; i++) t[i] = (double)v[i];                                       \
     }                                                                                              \
@@ -60,6 +68,21 @@ static double run_dot(hwb_dtype d, const void *a, const void *b, int64_t at, int
 static void run_add(hwb_dtype d, double *t, double c, const void *v, int64_t at, int64_t n) {
     if (d == HWB_F32) run_add_f32(t, c, (const float *)v + at, n);
     else run_add_f64(t, c, (const double *)v + at, n);
+}
+
+/* t += Σ c_i v_i over m rows, one after the other */
+static void run_combine(hwb_dtype d, double *t, int64_t m, const double *c, void *const *v,
+                        int64_t at, int64_t n) {
+    int64_t i = 0;
+    for (; i + 4 <= m; i += 4) {
+        if (d == HWB_F32)
+            run_add4_f32(t, c + i, (const float *)v[i] + at, (const float *)v[i + 1] + at,
+                         (const float *)v[i + 2] + at, (const float *)v[i + 3] + at, n);
+        else
+            run_add4_f64(t, c + i, (const double *)v[i] + at, (const double *)v[i + 1] + at,
+                         (const double *)v[i + 2] + at, (const double *)v[i + 3] + at, n);
+    }
+    for (; i < m; i++) run_add(d, t, c[i], v[i], at, n);
 }
 
 static void run_load(hwb_dtype d, double *t, const void *v, int64_t at, int64_t n) {
@@ -111,8 +134,11 @@ void hwb__vec_sub(hwb_ctx *ctx, hwb_dtype dtype, int64_t n, int64_t m, void *con
     for (int64_t at = 0; at < n; at += TILE) {
         double t[TILE];
         int64_t len = min64(TILE, n - at);
+        /* w - Σ c v as -(Σ c v - w): negation is exact */
         run_load(dtype, t, w, at, len);
-        for (int64_t i = 0; i < m; i++) run_add(dtype, t, -c[i], v[i], at, len);
+        for (int64_t i = 0; i < len; i++) t[i] = -t[i];
+        run_combine(dtype, t, m, c, v, at, len);
+        for (int64_t i = 0; i < len; i++) t[i] = -t[i];
         run_store(dtype, w, at, t, len);
     }
 }
