@@ -97,7 +97,8 @@ typedef struct hwb_backend {
     hwb_status (*run)(hwb_ctx *ctx, void *state, hwb_kernel *kernel, const void *const *in,
                       const uint64_t *versions, void *const *out);
     void (*kernel_free)(void *state, hwb_kernel *kernel);
-    const char *(*kernel_name)(void *state, const hwb_kernel *kernel); /* which implementation ran */
+    const char *(*kernel_name)(void *state,
+                               const hwb_kernel *kernel); /* which implementation ran */
 } hwb_backend;
 
 /* The compiled-in backends. */

@@ -35,7 +35,8 @@ HWB_API hwb_status hwb_gelu_tanh(hwb_graph *g, hwb_id *y, hwb_id x); /* the tanh
 HWB_API hwb_status hwb_softplus(hwb_graph *g, hwb_id *y, hwb_id x);
 HWB_API hwb_status hwb_silu(hwb_graph *g, hwb_id *y, hwb_id x);
 /* q,k,v [..,T,d]; mask (added to the scores, broadcast) or HWB_NONE: softmax(q k^T/sqrt(d) + mask) v */
-HWB_API hwb_status hwb_attention(hwb_graph *g, hwb_id *y, hwb_id q, hwb_id k, hwb_id v, hwb_id mask);
+HWB_API hwb_status hwb_attention(hwb_graph *g, hwb_id *y, hwb_id q, hwb_id k, hwb_id v,
+                                 hwb_id mask);
 /* x[N,in] (or [..,in]) w[out,in] bias[out] or HWB_NONE -> x w^T + bias */
 HWB_API hwb_status hwb_linear(hwb_graph *g, hwb_id *y, hwb_id x, hwb_id w, hwb_id bias);
 /* Uniform fake-quantization with straight-through rounding:

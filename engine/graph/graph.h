@@ -14,7 +14,7 @@
 #include "graph/op.h"
 
 typedef struct hwb_graph hwb_graph;
-typedef int32_t hwb_id; /* a node of a graph */
+typedef int32_t hwb_id;       /* a node of a graph */
 #define HWB_NONE ((hwb_id)-1) /* "no node": also a derivative known to be zero */
 
 HWB_API hwb_status hwb_graph_new(hwb_ctx *ctx, hwb_graph **out); /* new ref */
@@ -42,8 +42,8 @@ HWB_API hwb_tensor *hwb_graph_tensor(const hwb_graph *g, hwb_id id);
 /* ---- nodes ---------------------------------------------------------------------- */
 
 /* Append one primitive; shapes are checked by hwb_op_infer.  attrs may be NULL. */
-HWB_API hwb_status hwb_graph_node(hwb_graph *g, hwb_id *out, hwb_op op, int n_in,
-                                  const hwb_id *in, const hwb_attrs *attrs);
+HWB_API hwb_status hwb_graph_node(hwb_graph *g, hwb_id *out, hwb_op op, int n_in, const hwb_id *in,
+                                  const hwb_attrs *attrs);
 
 HWB_API int hwb_graph_count(const hwb_graph *g);
 HWB_API hwb_op hwb_graph_op(const hwb_graph *g, hwb_id id);

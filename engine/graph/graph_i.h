@@ -10,8 +10,8 @@ typedef struct hwb__node {
     hwb_op op;
     hwb_dtype dtype;
     int32_t n_in;
-    int32_t scope;      /* index into scopes */
-    hwb_id *in;         /* in the graph's id pool (inline_in when n_in <= 3) */
+    int32_t scope; /* index into scopes */
+    hwb_id *in;    /* in the graph's id pool (inline_in when n_in <= 3) */
     hwb_id inline_in[3];
     hwb_shape shape;
     hwb_attrs attrs;
@@ -37,14 +37,16 @@ struct hwb_graph {
     struct {
         hwb_tensor *buffer;
         hwb_id value;
-    } *updates;
+    } * updates;
     int n_updates;
     int32_t *table; /* hash-consing: open addressing, ids, HWB_NONE = free */
     int table_size;
     uint64_t next_key;
 };
 
-static inline hwb__node *hwb__node_at(const hwb_graph *g, hwb_id id) { return g->nodes[id]; }
+static inline hwb__node *hwb__node_at(const hwb_graph *g, hwb_id id) {
+    return g->nodes[id];
+}
 
 /* True for every node that (transitively) feeds one of `roots`; `mark` has
  * g->count entries and is filled here. */

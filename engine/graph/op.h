@@ -41,10 +41,10 @@ typedef struct hwb_attrs {
     uint64_t key;                                 /* input, constant: makes the leaf unique */
     int32_t perm[HWB_MAX_DIMS];
     int32_t axis;
-    uint32_t axes;   /* bit i = axis i */
-    int32_t dtype;   /* cast, fill */
-    int32_t role;    /* input */
-    int32_t ta, tb;  /* matmul */
+    uint32_t axes;                                                   /* bit i = axis i */
+    int32_t dtype;                                                   /* cast, fill */
+    int32_t role;                                                    /* input */
+    int32_t ta, tb;                                                  /* matmul */
     int32_t kernel[2], stride[2], pad_lo[2], pad_hi[2], dilation[2]; /* conv, pools: H, W */
     int32_t groups;
     int32_t channels_last; /* set by the compiler: image operands lie as [K,]N,H,W,C */

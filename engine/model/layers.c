@@ -39,7 +39,8 @@ static char *layer_name(const char *parameter) {
                                    : strdup(parameter);
 }
 
-static hwb_status add_layer(hwb_ctx *ctx, hwb_model *m, const hwb_tracing *t, hwb_id id, int weight) {
+static hwb_status add_layer(hwb_ctx *ctx, hwb_model *m, const hwb_tracing *t, hwb_id id,
+                            int weight) {
     const hwb_graph *g = t->graph;
     const hwb_id *in;
     hwb_graph_inputs(g, id, &in);

@@ -35,8 +35,9 @@ static hwb_status call_loss(void *user, hwb_graph *g, hwb_id *loss, hwb_id outpu
     hwb__ltensor *t = hwb__ltest(L, -1);
     hwb_status st = HWB_OK;
     if (!t || t->g != g)
-        st = hwb_fail(ctx, HWB_EARG, "the loss function must return a tensor computed from its "
-                                     "arguments");
+        st = hwb_fail(ctx, HWB_EARG,
+                      "the loss function must return a tensor computed from its "
+                      "arguments");
     else *loss = t->id;
     lua_pop(L, 1);
     return st;
@@ -68,7 +69,9 @@ static lua_operator *check(lua_State *L, int arg) {
     return u;
 }
 
-hwb_curvature *hwb__lcheck_operator(lua_State *L, int arg) { return check(L, arg)->c; }
+hwb_curvature *hwb__lcheck_operator(lua_State *L, int arg) {
+    return check(L, arg)->c;
+}
 
 static int operator_gc(lua_State *L) {
     lua_operator *u = luaL_checkudata(L, 1, HWB_LOPERATOR);
@@ -120,8 +123,8 @@ static void read_loss(lua_State *L, int options, lua_operator *u, hwb_curvature_
 
 /* (model, options) with the kind as upvalue */
 static int make(lua_State *L) {
-    static const char *const known[] = {"loss",  "data",         "bn",
-                                        "micro", "weight_decay", "budget", NULL};
+    static const char *const known[] = {"loss",         "data",   "bn", "micro",
+                                        "weight_decay", "budget", NULL};
     hwb_model *m = hwb__lcheck_model(L, 1);
     luaL_checktype(L, 2, LUA_TTABLE);
     hwb__lcheck_options(L, 2, known);
@@ -148,8 +151,8 @@ static int make(lua_State *L) {
 }
 
 /* Another operator on the same source: (H, name). */
-static int derive(lua_State *L, hwb_status (*fn)(hwb_ctx *, hwb_curvature **, hwb_curvature *,
-                                                 const char *)) {
+static int derive(lua_State *L,
+                  hwb_status (*fn)(hwb_ctx *, hwb_curvature **, hwb_curvature *, const char *)) {
     lua_operator *whole = check(L, 1);
     const char *name = luaL_checkstring(L, 2);
     lua_operator *u = new_operator(L);
@@ -163,8 +166,12 @@ static int derive(lua_State *L, hwb_status (*fn)(hwb_ctx *, hwb_curvature **, hw
     return 1;
 }
 
-static int block(lua_State *L) { return derive(L, hwb_curvature_block); }
-static int activation(lua_State *L) { return derive(L, hwb_curvature_activation); }
+static int block(lua_State *L) {
+    return derive(L, hwb_curvature_block);
+}
+static int activation(lua_State *L) {
+    return derive(L, hwb_curvature_activation);
+}
 
 /* ---- using it ------------------------------------------------------------------------------------ */
 
@@ -172,7 +179,8 @@ static int activation(lua_State *L) { return derive(L, hwb_curvature_activation)
 static int apply(lua_State *L) {
     hwb_ctx *ctx = hwb_lua_ctx(L);
     hwb_curvature *c = check(L, 1)->c;
-    hwb_tensor *v = hwb__lcheck_tensor(L, 2), *rows = NULL, *typed = NULL, *out = NULL, *flat = NULL;
+    hwb_tensor *v = hwb__lcheck_tensor(L, 2), *rows = NULL, *typed = NULL, *out = NULL,
+               *flat = NULL;
     const hwb_shape *s = hwb_tensor_shape(v);
     hwb_shape two = {.ndim = 2, .dim = {1, hwb_curvature_n(c)}};
     if (s->ndim == 2) two.dim[0] = s->dim[0];
@@ -181,8 +189,7 @@ static int apply(lua_State *L) {
                           (lua_Integer)hwb_curvature_n(c), (lua_Integer)hwb_curvature_n(c));
     hwb_status st = hwb_tensor_to(ctx, &typed, v, hwb_curvature_op(c)->dtype);
     if (st == HWB_OK) st = hwb_tensor_reshape(ctx, &rows, typed, two);
-    if (st == HWB_OK)
-        st = hwb_curvature_op(c)->apply(ctx, hwb_curvature_op(c), &out, rows);
+    if (st == HWB_OK) st = hwb_curvature_op(c)->apply(ctx, hwb_curvature_op(c), &out, rows);
     if (st == HWB_OK) st = hwb_tensor_reshape(ctx, &flat, out, *s);
     hwb_tensor_release(typed);
     hwb_tensor_release(rows);
@@ -259,19 +266,17 @@ static int operator_index(lua_State *L) {
     if (u->c && strcmp(key, "n") == 0) lua_pushinteger(L, hwb_curvature_n(u->c));
     else if (u->c && strcmp(key, "name") == 0) lua_pushstring(L, hwb_curvature_name(u->c));
     else if (u->c && strcmp(key, "bn") == 0) lua_pushstring(L, u->bn_batch ? "batch" : "eval");
-    else if (u->c && strcmp(key, "samples") == 0)
-        lua_pushinteger(L, hwb_curvature_samples(u->c));
-    else if (u->c && strcmp(key, "hvps") == 0)
-        lua_pushinteger(L, hwb_curvature_op(u->c)->applied);
+    else if (u->c && strcmp(key, "samples") == 0) lua_pushinteger(L, hwb_curvature_samples(u->c));
+    else if (u->c && strcmp(key, "hvps") == 0) lua_pushinteger(L, hwb_curvature_op(u->c)->applied);
     else if (u->c && strcmp(key, "model") == 0) lua_getiuservalue(L, 1, 1);
     else return find_method(L);
     return 1;
 }
 
 static const luaL_Reg methods[] = {
-    {"apply", apply},           {"block", block}, {"activation", activation},
-    {"gradient", gradient},     {"parameters", parameters},
-    {"dump", dump},             {NULL, NULL},
+    {"apply", apply},       {"block", block},           {"activation", activation},
+    {"gradient", gradient}, {"parameters", parameters}, {"dump", dump},
+    {NULL, NULL},
 };
 
 void hwb__lopen_curvature(lua_State *L) {

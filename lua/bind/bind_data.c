@@ -55,9 +55,9 @@ static int folder(lua_State *L) { /* (root, shorter, size) */
 
 static int shapes10(lua_State *L) { /* (split, seed, count) */
     hwb_dataset **u = new_dataset(L);
-    return finish(L, hwb_dataset_shapes10(hwb_lua_ctx(L), u, luaL_checkstring(L, 1),
-                                          (uint64_t)luaL_checkinteger(L, 2),
-                                          luaL_checkinteger(L, 3)));
+    return finish(L,
+                  hwb_dataset_shapes10(hwb_lua_ctx(L), u, luaL_checkstring(L, 1),
+                                       (uint64_t)luaL_checkinteger(L, 2), luaL_checkinteger(L, 3)));
 }
 
 static int tensors(lua_State *L) { /* (x, y): y is 1-based */
@@ -169,7 +169,7 @@ static int info(lua_State *L) {
 /* ---- loaders ------------------------------------------------------------------------------ */
 
 static int new_loader(lua_State *L) { /* ds:loader{...} */
-    static const char *const known[] = {"batch", "shuffle", "drop_last", "seed",
+    static const char *const known[] = {"batch",   "shuffle", "drop_last", "seed",
                                         "augment", "workers", NULL};
     static const char *const known_augment[] = {"crop", "flip", "cutout", NULL};
     hwb_dataset *ds = check(L, 1);
@@ -232,8 +232,8 @@ static int loader_seek(lua_State *L) {
 }
 
 static int loader_set_batch(lua_State *L) {
-    hwb__lcheck(L, hwb_loader_set_batch(hwb_lua_ctx(L), check_loader(L, 1),
-                                        luaL_checkinteger(L, 2)));
+    hwb__lcheck(L,
+                hwb_loader_set_batch(hwb_lua_ctx(L), check_loader(L, 1), luaL_checkinteger(L, 2)));
     return 0;
 }
 
@@ -258,7 +258,9 @@ static hwb_status source_next(hwb_ctx *ctx, void *self, hwb_tensor **x, hwb_tens
     return hwb_loader_next(ctx, self, x, y);
 }
 
-static void source_free(void *self) { hwb_loader_free(self); }
+static void source_free(void *self) {
+    hwb_loader_free(self);
+}
 
 bool hwb__lloader_source(lua_State *L, int arg, hwb_source *out) {
     hwb_loader **u = luaL_testudata(L, arg, LOADER);
@@ -273,7 +275,7 @@ bool hwb__lloader_source(lua_State *L, int arg, hwb_source *out) {
 /* ---- registration ---------------------------------------------------------------------------------- */
 
 static const luaL_Reg dataset_methods[] = {
-    {"batch", batch},       {"loader", new_loader},   {"subset", subset}, {"set_norm", set_norm},
+    {"batch", batch},         {"loader", new_loader}, {"subset", subset},   {"set_norm", set_norm},
     {"set_dtype", set_dtype}, {"info", info},         {"resized", resized}, {NULL, NULL},
 };
 
@@ -283,8 +285,8 @@ static const luaL_Reg loader_methods[] = {
 };
 
 static const luaL_Reg makers[] = {
-    {"cifar", cifar}, {"folder", folder}, {"shapes10", shapes10}, {"tensors", tensors},
-    {NULL, NULL},
+    {"cifar", cifar},     {"folder", folder}, {"shapes10", shapes10},
+    {"tensors", tensors}, {NULL, NULL},
 };
 
 static void new_type(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction gc,

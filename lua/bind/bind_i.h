@@ -11,8 +11,8 @@
 
 /* A Lua tensor is concrete (t) or traced (node `id` of g). */
 typedef struct hwb__ltensor {
-    hwb_tensor *t;   /* owned */
-    hwb_graph *g;    /* owned */
+    hwb_tensor *t; /* owned */
+    hwb_graph *g;  /* owned */
     hwb_id id;
 } hwb__ltensor;
 
@@ -28,12 +28,12 @@ int hwb__lfail(lua_State *L, hwb_status st);
 
 /* ---- tensors (bind_tensor.c) -------------------------------------------------- */
 
-hwb__ltensor *hwb__lnew(lua_State *L);                     /* pushes an empty one */
-void hwb__lpush(lua_State *L, hwb_tensor *t);              /* takes t */
+hwb__ltensor *hwb__lnew(lua_State *L);        /* pushes an empty one */
+void hwb__lpush(lua_State *L, hwb_tensor *t); /* takes t */
 void hwb__lpush_traced(lua_State *L, hwb_graph *g, hwb_id id);
-hwb__ltensor *hwb__ltest(lua_State *L, int arg);           /* NULL if it is none */
-hwb__ltensor *hwb__lcheck_any(lua_State *L, int arg);      /* concrete or traced */
-hwb_tensor *hwb__lcheck_tensor(lua_State *L, int arg);     /* concrete; borrowed */
+hwb__ltensor *hwb__ltest(lua_State *L, int arg);       /* NULL if it is none */
+hwb__ltensor *hwb__lcheck_any(lua_State *L, int arg);  /* concrete or traced */
+hwb_tensor *hwb__lcheck_tensor(lua_State *L, int arg); /* concrete; borrowed */
 const hwb_shape *hwb__lshape(const hwb__ltensor *t);
 hwb_dtype hwb__ldtype(const hwb__ltensor *t);
 

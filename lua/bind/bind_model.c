@@ -144,8 +144,8 @@ static int add_buffer(lua_State *L) {
 static int run(lua_State *L) {
     hwb_model *m = check(L, 1)->m;
     hwb_tensor *y;
-    hwb__lcheck(L, hwb_model_run(hwb_lua_ctx(L), m, &y, hwb__lcheck_tensor(L, 2),
-                                 lua_toboolean(L, 3)));
+    hwb__lcheck(
+        L, hwb_model_run(hwb_lua_ctx(L), m, &y, hwb__lcheck_tensor(L, 2), lua_toboolean(L, 3)));
     hwb__lpush(L, y);
     return 1;
 }
@@ -186,8 +186,8 @@ static int layers(lua_State *L) {
     int count, next;
     const hwb_layer *list;
     hwb_shape s = hwb__lcheck_shape(L, 2, &next);
-    hwb__lcheck(L, hwb_model_layers(hwb_lua_ctx(L), m, &s, hwb__lcheck_dtype(L, next), &count,
-                                    &list));
+    hwb__lcheck(L,
+                hwb_model_layers(hwb_lua_ctx(L), m, &s, hwb__lcheck_dtype(L, next), &count, &list));
     lua_createtable(L, count, 0);
     for (int i = 0; i < count; i++) {
         const char *weight;
@@ -279,8 +279,12 @@ static int update(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-    {"model", model_new},   {"is_traced", is_traced}, {"push_scope", push_scope},
-    {"pop_scope", pop_scope}, {"tap", tap},           {"update", update},
+    {"model", model_new},
+    {"is_traced", is_traced},
+    {"push_scope", push_scope},
+    {"pop_scope", pop_scope},
+    {"tap", tap},
+    {"update", update},
     {NULL, NULL},
 };
 

@@ -105,7 +105,7 @@ static int eigs(lua_State *L) {
 
 /* H:trace{method="hutchinson", tol=0.01, max_probes=, min_probes=, seed=0, batch=} */
 static int trace(lua_State *L) {
-    static const char *const known[] = {"method", "tol",  "max_probes", "min_probes",
+    static const char *const known[] = {"method", "tol",   "max_probes", "min_probes",
                                         "seed",   "batch", NULL};
     hwb_ctx *ctx = hwb_lua_ctx(L);
     hwb_curvature *c = hwb__lcheck_operator(L, 1);
@@ -167,8 +167,10 @@ static hwb_status locate(blocks *b, int i) {
     bool follows = k + n <= n_all;
     for (int j = 0; follows && j < n; j++) follows = all[k + j] == ids[j];
     if (!follows)
-        return hwb_fail(b->ctx, HWB_EARG, "block \"%s\" is not one stretch of the operator's "
-                        "parameters", hwb_curvature_name(b->op[i]));
+        return hwb_fail(b->ctx, HWB_EARG,
+                        "block \"%s\" is not one stretch of the operator's "
+                        "parameters",
+                        hwb_curvature_name(b->op[i]));
     b->range[i] = (hwb_block_range){at, hwb_curvature_n(b->op[i])};
     return HWB_OK;
 }
