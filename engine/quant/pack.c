@@ -6,8 +6,9 @@
  */
 #include "quant/quant_i.h"
 
+/* Whole bytes first: n may come from a file, and n·bits could overflow. */
 static int64_t stream_bytes(int64_t n, int bits) {
-    return (n * bits + 7) / 8;
+    return n / 8 * bits + (n % 8 * bits + 7) / 8;
 }
 
 int64_t hwb_quant_packed_bytes(int64_t n, int64_t groups, const hwb_quant_spec *spec) {
