@@ -3,3 +3,4 @@ std = "lua54"
 read_globals = { "hwb" }
 self = false -- methods that ignore their object are fine
 files["tests/lua"] = { std = "+busted" }
+files["lua/meta"] = { globals = { "hwb" }, unused = false } -- declarations only

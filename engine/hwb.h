@@ -17,5 +17,6 @@
 #include "curvature/curvature.h"
 #include "spectral/spectral.h"
 #include "quant/quant.h"
+#include "plot/plot.h"
 
 #endif

@@ -58,7 +58,7 @@ static void fit_names(hwb__font *font, hwb__panel *p) {
         pitch =
             fmin(pitch, fabs(hwb__plot_map(&s, p->tx.at[i]) - hwb__plot_map(&s, p->tx.at[i - 1])));
     if (pitch >= widest(font, &p->tx, HWB__TICK) + 6) return;
-    p->tick_size = pitch < 12 ? 7 : 8;
+    p->tick_size = fmin(8, fmax(5.5, pitch / 1.05)); /* small, rather than left out */
     p->tick_angle = pitch >= 1.6 * p->tick_size ? 45 : 90;
     while (pitch * (double)p->tick_every < 1.05 * p->tick_size) p->tick_every++;
 }

@@ -43,7 +43,7 @@ local function set(...)
   return out
 end
 
-local style_names = "label color width alpha dash marker size"
+local style_names = "label color linewidth alpha dash marker size"
 local axes_names = "title xlabel ylabel xscale yscale xlim ylim xticks yticks grid legend equal"
 local figure_names = "width height dpi"
 
@@ -131,6 +131,7 @@ local dash_names = {["-"] = "solid", ["--"] = "dashed", [":"] = "dotted", ["-."]
 
 local function style(own)
   own.color = color(own.color)
+  own.width = own.linewidth
   own.marker = marker_names[own.marker] or own.marker
   own.dash = dash_names[own.dash] or own.dash
   if own.dash == false then own.dash = "none" end

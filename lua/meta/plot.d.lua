@@ -32,7 +32,7 @@ hwb.plot = {}
 ---@class hwb.PlotStyle: hwb.AxesOptions
 ---@field label? string its entry in the legend
 ---@field color? hwb.PlotColor default: the next of the Okabe-Ito palette
----@field width? number of the line in points
+---@field linewidth? number in points
 ---@field alpha? number opacity, above 0 to 1
 ---@field dash? string "solid", "dashed", "dotted", "dashdot", "none", or "-", "--", ":", "-."
 ---@field marker? string "circle", "square", "diamond", "triangle", "plus", "cross", "star", or o s D ^ + x *

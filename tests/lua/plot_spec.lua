@@ -43,6 +43,8 @@ describe("hwb.plot", function()
     fig:line{y = {1, 2, 3}}
     local w, h = png_size(fig:png())
     assert.same({400, 250}, {w, h})
+    w, h = png_size(plot.line{y = {1, 2}, width = 3, height = 2, dpi = 50, linewidth = 2}:png())
+    assert.same({150, 100}, {w, h})
     local name = os.tmpname()
     for _, ending in ipairs{".png", ".svg"} do
       assert.is_true(fig:save(name .. ending))
