@@ -10,6 +10,7 @@
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "backend/cpu/cpu_vec_i.h"
 
@@ -82,6 +83,8 @@ static hwb_status cpu_open(hwb_ctx *ctx, void **state) {
     if (!s) return hwb_fail(ctx, HWB_ENOMEM, "cpu: no memory for the backend");
     s->vec = choose_vec();
     s->all_threads = count_threads();
+    const char *winograd = getenv("HWB_WINOGRAD");
+    s->winograd = winograd && strcmp(winograd, "1") == 0;
     hwb_status status = hwb__onednn_open(ctx, &s->dnn);
     if (status == HWB_OK) *state = s;
     else cpu_close(s);

@@ -1,8 +1,9 @@
 /*
  * onednn.c: convolution primitives and weight reorders of oneDNN 2.x.
  *
- * A convolution fixes the layouts of its images (nhwc or nchw) and leaves that
- * of the weights to oneDNN (format any); weights pass through a reorder.
+ * A direct convolution fixes the layouts of its images (nhwc or nchw) and leaves
+ * that of the weights to oneDNN (format any); a Winograd one leaves all three.
+ * Operands that oneDNN wants otherwise than they are given pass through reorders.
  * Memory objects are made once, with no buffer behind them, and get their
  * pointers at every run.  The scratchpad is the caller's.
  */
@@ -21,9 +22,9 @@ struct hwb__onednn {
 struct hwb__dnn_conv {
     hwb__onednn *dnn; /* borrowed */
     dnnl_primitive_t primitive;
-    dnnl_memory_desc_t plain, packed; /* weights */
-    dnnl_memory_t x, w, y, scratch;
-    int arg_x, arg_w, arg_y;
+    dnnl_memory_desc_t given[3], used[3]; /* by operand: x, w, y */
+    dnnl_memory_t memory[3], scratch;
+    int arg[3];
     size_t scratch_bytes;
     char name[48];
 };
@@ -66,36 +67,38 @@ void hwb__onednn_close(hwb__onednn *dnn) {
 /* ---- convolution ------------------------------------------------------------------ */
 
 typedef struct conv_plan {
-    dnnl_memory_desc_t x, w, y; /* weights with format any */
+    dnnl_memory_desc_t md[3]; /* x, w, y as asked for; format any where oneDNN may choose */
     dnnl_dims_t stride, dilate, pad_lo, pad_hi;
     dnnl_alg_kind_t algorithm;
 } conv_plan;
 
-static hwb_status plan_conv(hwb_ctx *ctx, conv_plan *p, dnnl_memory_desc_t *plain,
+static hwb_status plan_conv(hwb_ctx *ctx, conv_plan *p, dnnl_memory_desc_t given[3],
                             const hwb__conv_geom *g, int64_t n, hwb__conv_algorithm algorithm) {
+    bool grouped = g->groups > 1, winograd = algorithm == HWB__CONV_WINOGRAD;
     dnnl_dims_t x = {n, g->c, g->h, g->w}, y = {n, g->o, g->oh, g->ow};
-    bool grouped = g->groups > 1;
     dnnl_dims_t w5 = {g->groups, g->o / g->groups, g->c / g->groups, g->kernel[0], g->kernel[1]};
     dnnl_dims_t w4 = {g->o, g->c, g->kernel[0], g->kernel[1]};
     dnnl_format_tag_t image = g->channels_last ? dnnl_nhwc : dnnl_nchw;
-    int rank = grouped ? 5 : 4;
-    const int64_t *w = grouped ? w5 : w4;
-    HWB_TRY(check(ctx, dnnl_memory_desc_init_by_tag(&p->x, 4, x, dnnl_f32, image), "x"));
-    HWB_TRY(check(ctx, dnnl_memory_desc_init_by_tag(&p->y, 4, y, dnnl_f32, image), "y"));
-    HWB_TRY(check(ctx, dnnl_memory_desc_init_by_tag(&p->w, rank, w, dnnl_f32, dnnl_format_tag_any),
-                  "w"));
-    HWB_TRY(check(
-        ctx,
-        dnnl_memory_desc_init_by_tag(plain, rank, w, dnnl_f32, grouped ? dnnl_goihw : dnnl_oihw),
-        "plain weights"));
+    const int64_t *dims[3] = {x, grouped ? w5 : w4, y};
+    dnnl_format_tag_t tags[3] = {image, grouped ? dnnl_goihw : dnnl_oihw, image};
+    for (int i = 0; i < 3; i++) {
+        int rank = i == HWB__CONV_W && grouped ? 5 : 4;
+        bool any = winograd || i == HWB__CONV_W;
+        HWB_TRY(check(ctx,
+                      dnnl_memory_desc_init_by_tag(&given[i], rank, dims[i], dnnl_f32, tags[i]),
+                      "layout"));
+        HWB_TRY(check(ctx,
+                      dnnl_memory_desc_init_by_tag(&p->md[i], rank, dims[i], dnnl_f32,
+                                                   any ? dnnl_format_tag_any : tags[i]),
+                      "layout"));
+    }
     for (int i = 0; i < 2; i++) {
         p->stride[i] = g->stride[i];
         p->dilate[i] = g->dilation[i] - 1; /* oneDNN counts the gaps */
         p->pad_lo[i] = g->pad_lo[i];
         p->pad_hi[i] = g->pad_hi[i];
     }
-    p->algorithm =
-        algorithm == HWB__CONV_WINOGRAD ? dnnl_convolution_winograd : dnnl_convolution_direct;
+    p->algorithm = winograd ? dnnl_convolution_winograd : dnnl_convolution_direct;
     return HWB_OK;
 }
 
@@ -125,9 +128,9 @@ static hwb_status forward_desc(hwb_ctx *ctx, hwb__onednn *dnn, dnnl_primitive_de
                                dnnl_prop_kind_t kind) {
     dnnl_convolution_desc_t d;
     HWB_TRY(check(ctx,
-                  dnnl_dilated_convolution_forward_desc_init(&d, kind, p->algorithm, &p->x, &p->w,
-                                                             NULL, &p->y, p->stride, p->dilate,
-                                                             p->pad_lo, p->pad_hi),
+                  dnnl_dilated_convolution_forward_desc_init(&d, kind, p->algorithm, &p->md[0],
+                                                             &p->md[1], NULL, &p->md[2], p->stride,
+                                                             p->dilate, p->pad_lo, p->pad_hi),
                   "convolution"));
     return check(ctx, dnnl_primitive_desc_create(out, &d, attr, dnn->engine, NULL), "convolution");
 }
@@ -137,13 +140,13 @@ static hwb_status backward_desc(hwb_ctx *ctx, hwb__onednn *dnn, dnnl_primitive_d
     dnnl_primitive_desc_t hint = NULL;
     HWB_TRY(forward_desc(ctx, dnn, &hint, p, NULL, dnnl_forward_training));
     dnnl_convolution_desc_t d;
-    dnnl_status_t made =
-        op == HWB_OP_CONV_BWD_DATA
-            ? dnnl_dilated_convolution_backward_data_desc_init(
-                  &d, p->algorithm, &p->x, &p->w, &p->y, p->stride, p->dilate, p->pad_lo, p->pad_hi)
-            : dnnl_dilated_convolution_backward_weights_desc_init(&d, p->algorithm, &p->x, &p->w,
-                                                                  NULL, &p->y, p->stride, p->dilate,
-                                                                  p->pad_lo, p->pad_hi);
+    dnnl_status_t made = op == HWB_OP_CONV_BWD_DATA
+                             ? dnnl_dilated_convolution_backward_data_desc_init(
+                                   &d, p->algorithm, &p->md[0], &p->md[1], &p->md[2], p->stride,
+                                   p->dilate, p->pad_lo, p->pad_hi)
+                             : dnnl_dilated_convolution_backward_weights_desc_init(
+                                   &d, p->algorithm, &p->md[0], &p->md[1], NULL, &p->md[2],
+                                   p->stride, p->dilate, p->pad_lo, p->pad_hi);
     if (made == dnnl_success) made = dnnl_primitive_desc_create(out, &d, attr, dnn->engine, hint);
     dnnl_primitive_desc_destroy(hint);
     return check(ctx, made, "convolution backward");
@@ -155,24 +158,24 @@ static hwb_status memory(hwb_ctx *ctx, hwb__onednn *dnn, dnnl_memory_t *out,
     return check(ctx, dnnl_memory_create(out, md, dnn->engine, DNNL_MEMORY_NONE), "memory");
 }
 
-static hwb_status finish_conv(hwb_ctx *ctx, hwb__dnn_conv *conv, const conv_plan *p,
-                              const_dnnl_primitive_desc_t pd, hwb_op op) {
-    dnnl_query_t weights =
-        op == HWB_OP_CONV_BWD_WEIGHTS ? dnnl_query_diff_weights_md : dnnl_query_weights_md;
-    const dnnl_memory_desc_t *packed = dnnl_primitive_desc_query_md(pd, weights, 0);
+static hwb_status finish_conv(hwb_ctx *ctx, hwb__dnn_conv *conv, const_dnnl_primitive_desc_t pd,
+                              hwb_op op) {
+    bool data = op == HWB_OP_CONV_BWD_DATA, weights = op == HWB_OP_CONV_BWD_WEIGHTS;
+    conv->arg[0] = data ? DNNL_ARG_DIFF_SRC : DNNL_ARG_SRC;
+    conv->arg[1] = weights ? DNNL_ARG_DIFF_WEIGHTS : DNNL_ARG_WEIGHTS;
+    conv->arg[2] = op == HWB_OP_CONV ? DNNL_ARG_DST : DNNL_ARG_DIFF_DST;
+    for (int i = 0; i < 3; i++) {
+        const dnnl_memory_desc_t *md =
+            dnnl_primitive_desc_query_md(pd, dnnl_query_exec_arg_md, conv->arg[i]);
+        conv->used[i] = *md;
+        HWB_TRY(memory(ctx, conv->dnn, &conv->memory[i], md));
+    }
     const dnnl_memory_desc_t *pad = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
-    conv->packed = *packed;
     conv->scratch_bytes = dnnl_memory_desc_get_size(pad);
-    conv->arg_x = op == HWB_OP_CONV_BWD_DATA ? DNNL_ARG_DIFF_SRC : DNNL_ARG_SRC;
-    conv->arg_w = op == HWB_OP_CONV_BWD_WEIGHTS ? DNNL_ARG_DIFF_WEIGHTS : DNNL_ARG_WEIGHTS;
-    conv->arg_y = op == HWB_OP_CONV ? DNNL_ARG_DST : DNNL_ARG_DIFF_DST;
     const char *impl = NULL;
     if (dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, &impl) == dnnl_success && impl)
         snprintf(conv->name, sizeof conv->name, "%s", impl);
     HWB_TRY(check(ctx, dnnl_primitive_create(&conv->primitive, pd), "primitive"));
-    HWB_TRY(memory(ctx, conv->dnn, &conv->x, &p->x));
-    HWB_TRY(memory(ctx, conv->dnn, &conv->y, &p->y));
-    HWB_TRY(memory(ctx, conv->dnn, &conv->w, packed));
     return memory(ctx, conv->dnn, &conv->scratch, pad);
 }
 
@@ -186,12 +189,12 @@ hwb_status hwb__dnn_conv_new(hwb_ctx *ctx, hwb__onednn *dnn, hwb__dnn_conv **out
     dnnl_primitive_attr_t attr = NULL;
     dnnl_primitive_desc_t pd = NULL;
     hwb_status status;
-    HWB_GOTO(done, status, plan_conv(ctx, &plan, &conv->plain, geom, n, algorithm));
+    HWB_GOTO(done, status, plan_conv(ctx, &plan, conv->given, geom, n, algorithm));
     HWB_GOTO(done, status, make_attr(ctx, &attr, add));
     status = geom->op == HWB_OP_CONV
                  ? forward_desc(ctx, dnn, &pd, &plan, attr, dnnl_forward_inference)
                  : backward_desc(ctx, dnn, &pd, &plan, attr, geom->op);
-    if (status == HWB_OK) status = finish_conv(ctx, conv, &plan, pd, geom->op);
+    if (status == HWB_OK) status = finish_conv(ctx, conv, pd, geom->op);
 done:
     if (pd) dnnl_primitive_desc_destroy(pd);
     if (attr) dnnl_primitive_attr_destroy(attr);
@@ -203,9 +206,8 @@ done:
 void hwb__dnn_conv_free(hwb__dnn_conv *conv) {
     if (!conv) return;
     if (conv->primitive) dnnl_primitive_destroy(conv->primitive);
-    if (conv->x) dnnl_memory_destroy(conv->x);
-    if (conv->w) dnnl_memory_destroy(conv->w);
-    if (conv->y) dnnl_memory_destroy(conv->y);
+    for (int i = 0; i < 3; i++)
+        if (conv->memory[i]) dnnl_memory_destroy(conv->memory[i]);
     if (conv->scratch) dnnl_memory_destroy(conv->scratch);
     free(conv);
 }
@@ -217,13 +219,13 @@ static dnnl_status_t put(dnnl_memory_t memory, const void *p) {
 
 hwb_status hwb__dnn_conv_run(hwb_ctx *ctx, hwb__dnn_conv *conv, const void *x, const void *w,
                              const void *y, void *scratch) {
-    put(conv->x, x);
-    put(conv->w, w);
-    put(conv->y, y);
+    put(conv->memory[0], x);
+    put(conv->memory[1], w);
+    put(conv->memory[2], y);
     put(conv->scratch, scratch);
-    dnnl_exec_arg_t args[] = {{conv->arg_x, conv->x},
-                              {conv->arg_w, conv->w},
-                              {conv->arg_y, conv->y},
+    dnnl_exec_arg_t args[] = {{conv->arg[0], conv->memory[0]},
+                              {conv->arg[1], conv->memory[1]},
+                              {conv->arg[2], conv->memory[2]},
                               {DNNL_ARG_SCRATCHPAD, conv->scratch}};
     dnnl_status_t done = dnnl_primitive_execute(conv->primitive, conv->dnn->stream, 4, args);
     return check(ctx, done, "convolution run");
@@ -233,12 +235,12 @@ size_t hwb__dnn_conv_scratch(const hwb__dnn_conv *conv) {
     return conv->scratch_bytes;
 }
 
-size_t hwb__dnn_conv_packed(const hwb__dnn_conv *conv) {
-    return dnnl_memory_desc_get_size(&conv->packed);
+size_t hwb__dnn_conv_bytes(const hwb__dnn_conv *conv, hwb__conv_operand operand) {
+    return dnnl_memory_desc_get_size(&conv->used[operand]);
 }
 
-bool hwb__dnn_conv_plain(const hwb__dnn_conv *conv) {
-    return dnnl_memory_desc_equal(&conv->plain, &conv->packed) != 0;
+bool hwb__dnn_conv_as_given(const hwb__dnn_conv *conv, hwb__conv_operand operand) {
+    return dnnl_memory_desc_equal(&conv->given[operand], &conv->used[operand]) != 0;
 }
 
 const char *hwb__dnn_conv_name(const hwb__dnn_conv *conv) {
@@ -248,12 +250,12 @@ const char *hwb__dnn_conv_name(const hwb__dnn_conv *conv) {
 /* ---- reorders ------------------------------------------------------------------------ */
 
 hwb_status hwb__dnn_reorder_new(hwb_ctx *ctx, hwb__dnn_reorder **out, const hwb__dnn_conv *conv,
-                                bool back, bool add) {
+                                hwb__conv_operand operand, bool back, bool add) {
     hwb__dnn_reorder *reorder = calloc(1, sizeof *reorder);
     if (!reorder) return hwb_fail(ctx, HWB_ENOMEM, "oneDNN: no memory for a reorder");
     reorder->dnn = conv->dnn;
-    const dnnl_memory_desc_t *from = back ? &conv->packed : &conv->plain;
-    const dnnl_memory_desc_t *to = back ? &conv->plain : &conv->packed;
+    const dnnl_memory_desc_t *from = back ? &conv->used[operand] : &conv->given[operand];
+    const dnnl_memory_desc_t *to = back ? &conv->given[operand] : &conv->used[operand];
     dnnl_engine_t engine = conv->dnn->engine;
     dnnl_primitive_attr_t attr = NULL;
     dnnl_primitive_desc_t pd = NULL;
@@ -262,7 +264,7 @@ hwb_status hwb__dnn_reorder_new(hwb_ctx *ctx, hwb__dnn_reorder **out, const hwb_
     HWB_GOTO(done, status,
              check(ctx, dnnl_reorder_primitive_desc_create(&pd, from, engine, to, engine, attr),
                    "reorder"));
-    /* The reorders of weights need no scratchpad; one that did would be refused here. */
+    /* None of these reorders needs a scratchpad; one that did would be refused here. */
     if (dnnl_memory_desc_get_size(dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0))) {
         status = hwb_fail(ctx, HWB_EUNSUPPORTED, "oneDNN: reorder wants a scratchpad");
         goto done;
