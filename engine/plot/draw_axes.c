@@ -27,12 +27,12 @@ void hwb__draw_grid(hwb__canvas *c, const hwb__panel *p) {
     if (p->axes->no_grid || has_field(p->axes)) return;
     const hwb__rect *b = &p->box;
     /* Category axes need no lines: the names say which bar is which. */
-    for (int64_t i = 0; i < p->tx.n && !p->axes->axis[HWB_AXIS_X].fixed; i++) {
+    for (int64_t i = 0; i < p->tx.n && !p->axes->axis[HWB_AXIS_X].category; i++) {
         double x = hwb__plot_map(&p->x, p->tx.at[i]);
         hwb__move(c, x, b->y);
         hwb__line(c, x, b->y + b->h);
     }
-    for (int64_t i = 0; i < p->ty.n && !p->axes->axis[HWB_AXIS_Y].fixed; i++) {
+    for (int64_t i = 0; i < p->ty.n && !p->axes->axis[HWB_AXIS_Y].category; i++) {
         double y = hwb__plot_map(&p->y, p->ty.at[i]);
         hwb__move(c, b->x, y);
         hwb__line(c, b->x + b->w, y);

@@ -71,7 +71,7 @@ hwb_axes *hwb_figure_axes(hwb_figure *fig, int row, int col) {
     } while (0)
 
 /* The x axis, the title and the legend of twins are those of the left one. */
-static hwb__axis *axis_of(hwb_axes *axes, hwb_axis_id id) {
+hwb__axis *hwb__plot_axis(hwb_axes *axes, hwb_axis_id id) {
     return id == HWB_AXIS_X && axes->parent ? &axes->parent->axis[id] : &axes->axis[id];
 }
 
@@ -105,12 +105,12 @@ hwb_status hwb_axes_title(hwb_ctx *ctx, hwb_axes *axes, const char *text) {
 
 hwb_status hwb_axes_label(hwb_ctx *ctx, hwb_axes *axes, hwb_axis_id axis, const char *text) {
     CHECK_AXES(ctx, axes);
-    return set_text(ctx, axes, &axis_of(axes, axis)->label, text);
+    return set_text(ctx, axes, &hwb__plot_axis(axes, axis)->label, text);
 }
 
 hwb_status hwb_axes_scale(hwb_ctx *ctx, hwb_axes *axes, hwb_axis_id axis, hwb_scale_kind scale) {
     CHECK_AXES(ctx, axes);
-    axis_of(axes, axis)->scale = scale;
+    hwb__plot_axis(axes, axis)->scale = scale;
     return HWB_OK;
 }
 
@@ -120,8 +120,8 @@ hwb_status hwb_axes_limits(hwb_ctx *ctx, hwb_axes *axes, hwb_axis_id axis, doubl
         return hwb_fail(ctx, HWB_EARG, "figure: limits %g, %g are not finite", lo, hi);
     if (fabs(hi - lo) <= 1e-13 * fmax(fabs(lo), fabs(hi)))
         return hwb_fail(ctx, HWB_EARG, "figure: both limits are %g", lo);
-    axis_of(axes, axis)->lo = lo;
-    axis_of(axes, axis)->hi = hi;
+    hwb__plot_axis(axes, axis)->lo = lo;
+    hwb__plot_axis(axes, axis)->hi = hi;
     return HWB_OK;
 }
 
@@ -139,8 +139,9 @@ hwb_status hwb_axes_ticks(hwb_ctx *ctx, hwb_axes *axes, hwb_axis_id axis, int64_
             if (!(text[i] = hwb__plot_copy_text(ctx, a, labels[i] ? labels[i] : "")))
                 return HWB_ENOMEM;
     }
-    hwb__axis *x = axis_of(axes, axis);
+    hwb__axis *x = hwb__plot_axis(axes, axis);
     x->fixed = true;
+    x->category = false;
     x->tick_n = n;
     x->tick_at = copy;
     x->tick_label = text;

@@ -85,6 +85,7 @@ typedef struct hwb__axis {
     hwb_scale_kind scale;
     double lo, hi; /* NaN = automatic */
     bool fixed;    /* ticks given by the user or by categories */
+    bool category; /* names, not numbers: no grid lines */
     int64_t tick_n;
     const double *tick_at;
     const char *const *tick_label;
@@ -108,6 +109,9 @@ struct hwb_figure {
     const char *title;
     hwb_axes *axes; /* [rows*cols] */
 };
+
+/* The axis that settings of `axes` go to (figure.c). */
+hwb__axis *hwb__plot_axis(hwb_axes *axes, hwb_axis_id id);
 
 /* ---- colours (color.c) -------------------------------------------------------------- */
 

@@ -150,6 +150,7 @@ hwb_status hwb_plot_scatter(hwb_ctx *ctx, hwb_axes *axes, int64_t n, const doubl
 static void set_ticks(adder *d, hwb_axis_id id, int64_t n, const double *at,
                       const char *const *names) {
     if (d->status == HWB_OK) d->status = hwb_axes_ticks(d->ctx, d->axes, id, n, at, names);
+    if (d->status == HWB_OK) hwb__plot_axis(d->axes, id)->category = true;
 }
 
 hwb_status hwb_plot_bars(hwb_ctx *ctx, hwb_axes *axes, int64_t groups, int64_t n,
