@@ -72,4 +72,31 @@ function data.tensors(given)
   return ds
 end
 
+---------------------------------------------------------------------------
+-- where data sets lie
+
+--- The folder of data sets: --data, else $HWB_DATA, else $XDG_DATA_HOME/hwb.
+function data.folder()
+  local function env(name)
+    local v = os.getenv(name)
+    return v and v ~= "" and v or nil
+  end
+  local home = env("XDG_DATA_HOME") or ((env("HOME") or "") .. "/.local/share")
+  return env("HWB_DATA") or home .. "/hwb"
+end
+
+--- The root of a data set in the data folder (the folder itself or its subfolder
+-- `name`), or nil and a message.  `probe` is a file that must be there.
+function data.find(name, probe)
+  local folder = data.folder()
+  for _, root in ipairs{ folder, folder .. "/" .. name } do
+    local f = io.open(root .. "/" .. probe, "rb")
+    if f then
+      f:close()
+      return root
+    end
+  end
+  return nil, ("no %s in %s (looked for %s)"):format(name, folder, probe)
+end
+
 return data
