@@ -295,13 +295,13 @@ local function apply(axes, settings)
   engine(raw.set, axes, s)
 end
 
-local Panel = {__name = "hwb.panel", __metatable = false}
-Panel.__index = Panel
-local Figure = {__name = "hwb.figure", __metatable = false}
-Figure.__index = Figure
+-- Methods; the metatables are apart and locked, so that a script reaches neither.
+local Panel, Figure = {}, {}
+local panel_meta = {__index = Panel, __name = "hwb.panel", __metatable = false}
+local figure_meta = {__index = Figure, __name = "hwb.figure", __metatable = false}
 
 local function panel(axes)
-  local self = setmetatable({}, Panel)
+  local self = setmetatable({}, panel_meta)
   panels[self] = axes
   return self
 end
@@ -385,7 +385,7 @@ function Panel:view()
   return xlo, xhi, ylo, yhi
 end
 
-function Panel.__tostring() return "hwb.panel" end
+function panel_meta.__tostring() return "hwb.panel" end
 
 -- ---- figures ------------------------------------------------------------------------------
 
@@ -399,7 +399,7 @@ function M.figure(options)
   end
   local many = (given.rows or 1) ~= 1 or (given.cols or 1) ~= 1
   if many then given.title, settings.title = settings.title, nil end
-  local self = setmetatable({}, Figure)
+  local self = setmetatable({}, figure_meta)
   figures[self] = {raw = engine(raw.figure, given), panels = {}}
   if next(settings) then self:panel(1, 1):set(settings) end
   return self
@@ -444,7 +444,7 @@ function Figure:text(cols, lines, options)
   return engine(raw.text, h.raw, cols or 80, lines or 24, o.color or false, o.ascii or false)
 end
 
-function Figure.__tostring() return "hwb.figure (hwb.plot.show(fig), fig:save(\"name.png\"))" end
+function figure_meta.__tostring() return "hwb.figure (hwb.plot.show(fig), fig:save(\"name.png\"))" end
 
 -- ---- the terminal -----------------------------------------------------------------------------
 

@@ -160,6 +160,14 @@ describe("hwb.plot", function()
     assert.same({values = {1, 2}, names = {2, 4}}, bars)
   end)
 
+  it("keeps its classes out of reach", function()
+    local fig = plot.figure()
+    assert.is_nil(fig.__index)
+    assert.is_false(getmetatable(fig))
+    assert.is_false(getmetatable(fig:panel(1, 1)))
+    assert.matches("hwb.figure", tostring(fig), 1, true)
+  end)
+
   it("draws in characters", function()
     local fig = plot.line{y = ramp(30), title = "rise", label = "l"}
     local lines = {}
