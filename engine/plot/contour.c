@@ -79,7 +79,7 @@ static void crossing(const field *f, int64_t e, double *x, double *y) {
     *y = vertical ? f->y[r] + t * (f->y[r + 1] - f->y[r]) : f->y[r];
 }
 
-/* Next crossing after e when coming from `from` (-1: any); unlinks as it goes. */
+/* A crossing joined to e, or -1; the link is removed, so no line is followed twice. */
 static int64_t step(field *f, int64_t e) {
     int k = f->link[e][0] != 0 ? 0 : 1;
     int64_t next = f->link[e][k] - 1;
