@@ -27,7 +27,7 @@ end
 
 --- The checkpoint that goes with the bundled set.
 function study.bundled_weights()
-  return hwb.home .. "/datasets/shapes10-resnet20.safetensors"
+  return require("hwb.sys").home .. "/datasets/shapes10-resnet20.safetensors"
 end
 
 local function short(names)

@@ -1,0 +1,77 @@
+-- The two published CIFAR-10 checkpoints against PyTorch double backward, in
+-- float64: loss, gradient, products, blocks, eigenvalues and traces.
+local hwb = require "hwb"
+local golden = dofile((os.getenv("HWB_TEST_SOURCE") or ".") .. "/tests/lua/golden.lua")
+
+local cifar = os.getenv("HWB_TEST_CIFAR")
+local cases = {
+  { name = "resnet20_a", shortcut = "A", file = "weights/resnet20-12fca82f.th" },
+  { name = "resnet20_b", shortcut = "B", file = "weights/pyhessian-resnet20.pkl" },
+}
+
+for _, case in ipairs(cases) do
+  describe("golden #data " .. case.name, function()
+    local weights = golden.data(case.file)
+    local path = (os.getenv("HWB_TEST_SOURCE") or ".") .. "/tests/golden/" .. case.name .. ".json"
+    local there = io.open(path, "rb")
+    if there then there:close() end
+    if not weights or not cifar or not there then
+      pending("needs " .. case.file .. " in HWB_TEST_DATA and unpacked CIFAR-10 in HWB_TEST_CIFAR")
+      return
+    end
+    local want = golden.load(case.name .. ".json")
+    local model = hwb.models.resnet20{ shortcut = case.shortcut }
+    assert(model:load(weights))
+    model:to("float64")
+    local rows = {}
+    for r = want.images.rows[1], want.images.rows[2] - 1 do rows[#rows + 1] = { row = r } end
+    local x, y = golden.cifar(cifar, rows, want.checkpoint.mean, want.checkpoint.std)
+    local n = model:num_parameters()
+    local v = golden.probe(n)
+
+    it("reads the same images", function()
+      golden.assert_digest(want.images.x, x, 1e-13, "x")
+    end)
+
+    for _, mode in ipairs{ "eval", "batch" } do
+      it("agrees on loss, gradient and products, bn = " .. mode, function()
+        local w = want[mode]
+        local H = hwb.hessian(model, { data = { x, y }, bn = mode })
+        local loss, gradient = H:gradient()
+        golden.assert_near(w.loss, loss, 1e-11, "loss")
+        golden.assert_digest(w.grad, gradient, 1e-9, "gradient")
+        local hv = H:apply(v)
+        golden.assert_digest(w.hv, hv, 1e-9, "Hv")
+        golden.assert_near(w.vhv, (hv * v):sum():item(), 1e-9, "vHv")
+        local G = hwb.ggn(model, { data = { x, y }, bn = mode })
+        golden.assert_digest(w.ggn_v, G:apply(v), 1e-9, "Gv")
+        if w.fisher_v then
+          local F = hwb.fisher(model, { data = { x, y }, bn = mode })
+          golden.assert_digest(w.fisher_v, F:apply(v), 1e-9, "Fv")
+        end
+        for name, b in pairs(w.blocks) do
+          local B = H:block(name)
+          assert.are.equal(b.n, B.n)
+          golden.assert_digest(b.hv, B:apply(v:narrow(1, b.offset + 1, b.n)), 1e-9, name)
+        end
+      end)
+    end
+
+    it("finds the top eigenvalues within their residuals", function()
+      local H = hwb.hessian(model, { data = { x, y } })
+      local e = H:eigs{ k = 2, tol = 1e-6, maxiter = 60, seed = 1 }
+      for i = 1, 2 do
+        golden.assert_near(want.eval.largest.values[i], e.values[i], 1e-8, "eigenvalue " .. i)
+      end
+    end)
+
+    it("estimates a small layer's trace within its error", function()
+      local name = case.shortcut == "A" and "linear.weight" or "fc.weight"
+      local exact = want.eval.exact_traces.hessian[name]
+      local t = hwb.hessian(model, { data = { x, y } }):block(name)
+        :trace{ tol = 0, max_probes = 60, min_probes = 60, seed = 3 }
+      assert(math.abs(t.mean - exact) <= 4 * t.stderr,
+        ("%.6g +- %.3g, exact %.6g"):format(t.mean, t.stderr, exact))
+    end)
+  end)
+end
