@@ -85,6 +85,26 @@ static void backward_weights(void **state) {
     run_geometries(HWB_OP_CONV_BWD_WEIGHTS);
 }
 
+/* The same under HWB_WINOGRAD=1, which the backend reads when it opens; shapes
+ * that it takes and one that it does not. */
+static void winograd(void **state) {
+    (void)state;
+    static const geometry wide[] = {{3, 32, 16, 16, 32, 3, 1, 1, 1, 1},
+                                    {5, 64, 9, 7, 48, 3, 1, 1, 1, 1},
+                                    {2, 32, 8, 8, 32, 3, 1, 0, 1, 1},
+                                    {2, 32, 8, 8, 32, 3, 2, 1, 1, 1}};
+    static const hwb_op ops[] = {HWB_OP_CONV, HWB_OP_CONV_BWD_DATA, HWB_OP_CONV_BWD_WEIGHTS};
+    setenv("HWB_WINOGRAD", "1", 1);
+    for (int i = 0; i < 4; i++)
+        for (int j = 0; j < 3; j++)
+            for (int accumulate = 0; accumulate < 3; accumulate++) {
+                run_case(ops[j], &wide[i], HWB_F32, true, 0, 0, accumulate);
+                run_case(ops[j], &wide[i], HWB_F32, true, 3, 0, accumulate);
+                run_case(ops[j], &wide[i], HWB_F32, true, 2, 2, accumulate);
+            }
+    unsetenv("HWB_WINOGRAD");
+}
+
 /* The packed copy of stable weights follows the version, not the contents. */
 static void kept_weights(void **state) {
     (void)state;
@@ -154,7 +174,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(forward),          cmocka_unit_test(backward_data),
         cmocka_unit_test(backward_weights), cmocka_unit_test(kept_weights),
-        cmocka_unit_test(matmul),
+        cmocka_unit_test(winograd),         cmocka_unit_test(matmul),
     };
     return RUN_TESTS(tests);
 }

@@ -39,8 +39,9 @@ typedef struct conv_kernel {
     size_t at[3]; /* copies of the operands in the shared scratch; oneDNN's own lies at 0 */
 } conv_kernel;
 
-/* Bytes of image copies that stay in cache. */
-enum { CHUNK_BYTES = 1 << 20 };
+/* Bytes of image copies a call: what stays in the second-level caches, and what
+ * gives Winograd's matrix products enough columns. */
+enum { ADD_BYTES = 1 << 20, WINOGRAD_BYTES = 4 << 20 };
 
 /* Images as [K,]N,C,H,W in the order they lie. */
 static int64_t image_dims(const hwb_shape *s, bool channels_last, int64_t nchw[4]) {
@@ -218,12 +219,13 @@ static void conv_free(hwb__cpu_kernel *kernel) {
  * stay in cache.  Weight gradients sum over all images at once. */
 static int64_t choose_chunk(const hwb__conv_geom *g, hwb__conv_algorithm algorithm) {
     bool adds = g->op == HWB_OP_CONV_BWD_DATA && g->add;
-    int64_t bytes = 0;
-    if (algorithm == HWB__CONV_WINOGRAD) bytes = hwb__conv_x_size(g) + hwb__conv_y_size(g);
+    bool winograd = algorithm == HWB__CONV_WINOGRAD;
+    int64_t bytes = 0, budget = winograd ? WINOGRAD_BYTES : ADD_BYTES;
+    if (winograd) bytes = hwb__conv_x_size(g) + hwb__conv_y_size(g);
     else if (adds) bytes = hwb__conv_x_size(g);
     if (!bytes || g->op == HWB_OP_CONV_BWD_WEIGHTS) return g->n;
     bytes = bytes / g->n * (int64_t)sizeof(float);
-    int64_t most = CHUNK_BYTES / bytes < 1 ? 1 : CHUNK_BYTES / bytes;
+    int64_t most = budget / bytes < 1 ? 1 : budget / bytes;
     int64_t chunk = most < g->n ? most : g->n;
     while (g->n % chunk) chunk--;
     return chunk;

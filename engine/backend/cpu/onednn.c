@@ -123,6 +123,7 @@ done:
     return status;
 }
 
+/* Winograd exists for the kind of training only; they compute the same. */
 static hwb_status forward_desc(hwb_ctx *ctx, hwb__onednn *dnn, dnnl_primitive_desc_t *out,
                                const conv_plan *p, const_dnnl_primitive_attr_t attr,
                                dnnl_prop_kind_t kind) {
@@ -191,9 +192,10 @@ hwb_status hwb__dnn_conv_new(hwb_ctx *ctx, hwb__onednn *dnn, hwb__dnn_conv **out
     hwb_status status;
     HWB_GOTO(done, status, plan_conv(ctx, &plan, conv->given, geom, n, algorithm));
     HWB_GOTO(done, status, make_attr(ctx, &attr, add));
-    status = geom->op == HWB_OP_CONV
-                 ? forward_desc(ctx, dnn, &pd, &plan, attr, dnnl_forward_inference)
-                 : backward_desc(ctx, dnn, &pd, &plan, attr, geom->op);
+    dnnl_prop_kind_t kind =
+        algorithm == HWB__CONV_WINOGRAD ? dnnl_forward_training : dnnl_forward_inference;
+    status = geom->op == HWB_OP_CONV ? forward_desc(ctx, dnn, &pd, &plan, attr, kind)
+                                     : backward_desc(ctx, dnn, &pd, &plan, attr, geom->op);
     if (status == HWB_OK) status = finish_conv(ctx, conv, pd, geom->op);
 done:
     if (pd) dnnl_primitive_desc_destroy(pd);
