@@ -65,9 +65,11 @@ static unsigned char on_tab(EditLine *e, int key) {
     return result;
 }
 
-void editor_open(editor_complete_fn fn, void *user, bool (*interrupted)(void)) {
+void editor_open(editor_complete_fn fn, void *user, bool (*interrupted)(void),
+                 bool (*forward_signal)(int)) {
     complete_fn = fn;
     complete_user = user;
+    (void)forward_signal; /* no handlers of its own */
     was_interrupted = interrupted;
     el = el_init("hwb", stdin, stdout, stderr);
     history_list = history_init();

@@ -12,9 +12,11 @@
 
 static bool (*was_interrupted)(void);
 
-void editor_open(editor_complete_fn fn, void *user, bool (*interrupted)(void)) {
+void editor_open(editor_complete_fn fn, void *user, bool (*interrupted)(void),
+                 bool (*forward_signal)(int)) {
     (void)fn;
     (void)user;
+    (void)forward_signal; /* no handlers of its own */
     was_interrupted = interrupted;
 }
 

@@ -7,6 +7,7 @@
  */
 #ifdef HWB_EDITOR_READLINE
 
+#define _GNU_SOURCE /* ppoll */
 #include "line_editor.h"
 
 #include <errno.h>
@@ -15,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <readline/history.h>
@@ -23,6 +25,7 @@
 static editor_complete_fn complete_fn;
 static void *complete_user;
 static bool (*was_interrupted)(void);
+static bool (*forward)(int);
 static char *received;
 static bool finished;
 static volatile sig_atomic_t resized;
@@ -78,20 +81,21 @@ static void on_line(char *line) {
 }
 
 static void on_resize(int number) {
-    (void)number;
-    resized = 1;
+    if (!forward(number)) resized = 1;
 }
 
-void editor_open(editor_complete_fn fn, void *user, bool (*interrupted)(void)) {
+void editor_open(editor_complete_fn fn, void *user, bool (*interrupted)(void),
+                 bool (*forward_signal)(int)) {
     complete_fn = fn;
     complete_user = user;
     was_interrupted = interrupted;
+    forward = forward_signal;
     rl_readline_name = "hwb";
     rl_catch_signals = 0;
     rl_catch_sigwinch = 0;
     rl_attempted_completion_function = complete;
     rl_basic_word_break_characters = " \t\n\"'`;=()<>{}[],+-*/%^#~|&!?";
-    rl_completer_quote_characters = "";
+    rl_completer_quote_characters = rl_basic_quote_characters = ""; /* quotes are ours */
     using_history();
     stifle_history(10000);
     struct sigaction action = {.sa_handler = on_resize};
@@ -112,25 +116,73 @@ static void drop_line(void) {
     fflush(rl_outstream);
 }
 
+static sigset_t waiting; /* signals are let in only while waiting, so that none
+                            falls between a check and a wait */
+static bool dropped, hung_up;
+
+/* Waits for input or a signal; false when the line is dropped. */
+static bool wait_for_input(void) {
+    for (;;) {
+        struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+        int ready = ppoll(&input, 1, NULL, &waiting);
+        if (ready < 0 && was_interrupted()) return false;
+        if (resized) {
+            resized = 0;
+            rl_resize_terminal();
+        }
+        hung_up = ready > 0 && (input.revents & (POLLHUP | POLLERR));
+        if (ready > 0) return true;
+    }
+}
+
+/* Ctrl-C empties the terminal's queue, also between "there is input" and the
+ * read: with VMIN 0 that read gives nothing instead of waiting, deaf. */
+static void prepare_terminal(int meta) {
+    struct termios mode;
+    rl_prep_terminal(meta);
+    if (tcgetattr(STDIN_FILENO, &mode) != 0 || (mode.c_lflag & ICANON)) return;
+    mode.c_cc[VMIN] = mode.c_cc[VTIME] = 0;
+    tcsetattr(STDIN_FILENO, TCSANOW, &mode);
+}
+
+/* For readline; the newline given after Ctrl-C ends a line that is dropped. */
+static int get_char(FILE *stream) {
+    unsigned char c;
+    (void)stream;
+    for (;;) {
+        if (!wait_for_input()) {
+            dropped = true;
+            return '\n';
+        }
+        ssize_t n = read(STDIN_FILENO, &c, 1);
+        if (n == 1) return c;
+        if (n == 0 && (hung_up || !isatty(STDIN_FILENO))) return EOF;
+        if (n < 0 && errno != EINTR && errno != EAGAIN) return EOF;
+    }
+}
+
 editor_event editor_read(const char *prompt, char **line) {
+    sigset_t held;
+    sigemptyset(&held);
+    sigaddset(&held, SIGINT);
+    sigaddset(&held, SIGTERM);
+    sigaddset(&held, SIGWINCH);
     finished = false;
     received = NULL;
+    sigprocmask(SIG_BLOCK, &held, &waiting);
+    rl_getc_function = get_char;
+    rl_prep_term_function = prepare_terminal;
     rl_callback_handler_install(prompt, on_line);
-    while (!finished) {
-        struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
-        int ready = poll(&input, 1, -1);
-        if (ready < 0 && errno == EINTR) {
-            if (was_interrupted()) {
-                drop_line();
-                return EDITOR_INTERRUPT;
-            }
-            if (resized) {
-                resized = 0;
-                rl_resize_terminal();
-            }
-            continue;
-        }
-        rl_callback_read_char();
+    dropped = was_interrupted(); /* pressed just before */
+    while (!finished && !dropped) {
+        if (wait_for_input()) rl_callback_read_char();
+        else dropped = true;
+    }
+    sigprocmask(SIG_SETMASK, &waiting, NULL);
+    if (dropped) {
+        free(received);
+        drop_line();
+        return EDITOR_INTERRUPT;
     }
     if (!received) {
         fputc('\n', stdout);

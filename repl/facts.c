@@ -15,6 +15,9 @@
 #include <zlib.h>
 #include <jpeglib.h>
 
+#include "../lua/bind/bind.h"
+#include "backend/backend.h"
+
 /* OpenBLAS; its own header does not declare them everywhere. */
 char *openblas_get_config(void);
 int openblas_get_parallel(void);
@@ -121,8 +124,24 @@ static int facts_build(lua_State *L) {
     return 1;
 }
 
+/* device(name) -> true, or nil and why it cannot be used */
+static int facts_device(lua_State *L) {
+    hwb_ctx *ctx = hwb_lua_ctx(L);
+    hwb_device *device;
+    if (hwb_device_open(ctx, &device, luaL_checkstring(L, 1)) == HWB_OK) {
+        lua_pushboolean(L, 1);
+        return 1;
+    }
+    lua_pushnil(L);
+    lua_pushstring(L, hwb_message(ctx));
+    return 2;
+}
+
 void sys_add_facts(lua_State *L) {
-    static const luaL_Reg functions[] = {
-        {"libraries", facts_libraries}, {"cpu", facts_cpu}, {"build", facts_build}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"libraries", facts_libraries},
+                                         {"cpu", facts_cpu},
+                                         {"build", facts_build},
+                                         {"device", facts_device},
+                                         {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
 }

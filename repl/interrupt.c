@@ -10,6 +10,7 @@
  */
 #include "program.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,6 +19,7 @@
 
 static lua_State *volatile running; /* NULL: nothing to stop */
 static lua_State *main_thread;
+static pthread_t first_thread;
 static volatile sig_atomic_t presses, terminated;
 
 static void on_hook(lua_State *L, lua_Debug *ar) {
@@ -34,7 +36,15 @@ static void say(const char *text) {
     (void)ignored;
 }
 
+/* The kernel may pick a worker thread; hooks and waits belong to the first one. */
+bool interrupt_forward(int number) {
+    if (pthread_equal(pthread_self(), first_thread)) return false;
+    pthread_kill(first_thread, number);
+    return true;
+}
+
 static void on_signal(int number) {
+    if (interrupt_forward(number)) return;
     if (number == SIGTERM) terminated = 1;
     presses++;
     if (presses >= 3) {
@@ -126,6 +136,7 @@ static int coroutine_wrap(lua_State *L) {
 
 void interrupt_install(lua_State *L) {
     main_thread = L;
+    first_thread = pthread_self();
     lua_getglobal(L, "coroutine");
     lua_pushcfunction(L, coroutine_resume);
     lua_setfield(L, -2, "resume");
@@ -145,9 +156,13 @@ void interrupt_begin(lua_State *L) {
     running = L;
 }
 
-void interrupt_end(lua_State *L) {
+void interrupt_pause(lua_State *L) {
     running = NULL;
     lua_sethook(L, NULL, 0, 0);
+}
+
+void interrupt_end(lua_State *L) {
+    interrupt_pause(L);
     hwb_interrupt_clear();
     presses = 0;
 }

@@ -17,8 +17,11 @@ typedef enum editor_event { EDITOR_LINE, EDITOR_END, EDITOR_INTERRUPT } editor_e
 typedef char **(*editor_complete_fn)(void *user, const char *line, int cursor, int *begin,
                                      char *suffix);
 
-/* `interrupted` is polled when a signal arrives; it says whether it was Ctrl-C. */
-void editor_open(editor_complete_fn complete, void *user, bool (*interrupted)(void));
+/* `interrupted` is asked when a signal arrives: was it Ctrl-C?  `forward_signal`
+ * is for handlers of the editor itself: true when the signal came to another
+ * thread and was sent on. */
+void editor_open(editor_complete_fn complete, void *user, bool (*interrupted)(void),
+                 bool (*forward_signal)(int));
 void editor_close(void);
 /* A line without its newline in *line (malloc'd) with EDITOR_LINE. */
 editor_event editor_read(const char *prompt, char **line);

@@ -53,8 +53,12 @@ void interrupt_install(lua_State *L);
 /* Between interrupt_begin and interrupt_end Ctrl-C stops the Lua code. */
 void interrupt_begin(lua_State *L);
 void interrupt_end(lua_State *L);
+/* As interrupt_end, but a press that was not dealt with is kept for the prompt. */
+void interrupt_pause(lua_State *L);
 /* Did Ctrl-C arrive while a line was being typed?  Forgets it. */
 bool interrupt_at_prompt(void);
+/* In a handler: sends a signal that came to another thread to the first; true if so. */
+bool interrupt_forward(int number);
 bool interrupt_terminated(void); /* SIGTERM arrived: exit 143 */
 
 /* ---- progress.c -------------------------------------------------------------------- */

@@ -43,7 +43,7 @@ static int open_editor(lua_State *L) {
     luaL_checktype(L, 1, LUA_TFUNCTION);
     lua_settop(L, 1);
     lua_setfield(L, LUA_REGISTRYINDEX, "hwb.editor.complete");
-    editor_open(complete, NULL, interrupt_at_prompt);
+    editor_open(complete, NULL, interrupt_at_prompt, interrupt_forward);
     return 0;
 }
 
@@ -53,7 +53,7 @@ static int read_line(lua_State *L) {
     char *line = NULL;
     editor_state = L;
     fflush(stdout);
-    interrupt_end(L);
+    interrupt_pause(L);
     editor_event event = editor_read(prompt, &line);
     interrupt_begin(L);
     if (event == EDITOR_LINE) {

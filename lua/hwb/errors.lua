@@ -5,7 +5,7 @@ local M = {}
 
 -- Frames of the program: the launcher, the session, the sandbox, the run record.
 local own = {"/lua/hwb/cmd/", "/lua/hwb/repl/", "/lua/hwb/sandbox.lua", "/lua/hwb/run.lua",
-  "/lua/hwb/recipe.lua", "[C]: in ?"}
+  "/lua/hwb/recipe.lua", "[C]: in ?", "(...tail calls...)"}
 
 local function is_own(line)
   for _, part in ipairs(own) do

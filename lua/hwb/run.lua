@@ -260,16 +260,17 @@ local function inventory(dir)
   return files
 end
 
--- status: "ok", "failed" or "interrupted"
+-- status: "ok", "failed" or "interrupted".  Runs without the guard, so nothing of
+-- `self` that a recipe can set (by rawset) is trusted.
 function M.finish(self, status, exit, message)
   local s = state[self]
   local record = s.record
   s.log:close()
   s.metrics:close()
-  if status == "ok" then write_json(self.dir .. "/result.json", s.result) end
+  if status == "ok" then write_json(s.dir .. "/result.json", s.result) end
   record.status, record.exit, record.error, record["end"] = status, exit, message, now()
   record.seconds = s.before + sys.seconds() - s.began
-  record.files = inventory(self.dir)
+  record.files = inventory(s.dir)
   if rawget(hwb, "memory") then record.memory = hwb.memory() end
   write_json(s.dir .. "/run.json", record)
   local ok, html = pcall(function()

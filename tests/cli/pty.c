@@ -3,7 +3,7 @@
  *
  *     expect TEXT      waits (15 s) until TEXT appears after the last match
  *     absent TEXT      fails when TEXT has appeared after the last match
- *     send TEXT        types TEXT; \n \t \e \\ and \xHH are understood
+ *     send TEXT        types TEXT; \n (Enter) \t \e \\ and \xHH are understood
  *     signal NAME      INT, TERM, KILL or WINCH to the program itself
  *     resize ROWS COLS
  *     sleep MS
@@ -84,7 +84,7 @@ static void send_text(const char *s) {
         char c = *s++;
         if (c == '\\' && *s) {
             c = *s++;
-            if (c == 'n') c = '\n';
+            if (c == 'n') c = '\r'; /* the Enter key */
             else if (c == 't') c = '\t';
             else if (c == 'e') c = '\033';
             else if (c == 'x' && isxdigit((unsigned char)s[0]) && isxdigit((unsigned char)s[1])) {

@@ -66,19 +66,23 @@ local function strip_prompts(source)
   return (source:gsub("^hwb%b()> ", ""):gsub("^hwb> ", ""):gsub("\n  >> ", "\n"))
 end
 
+local function is_incomplete(problem) return problem:match("<eof>'?$") ~= nil end
+
 -- The function, whether its values are to be shown, and whether it is an
 -- expression; or nil, message.
 function M.compile(source)
   local silent = source:match(";%s*$") ~= nil
   local body = source:gsub("^%s*=", "return ")
-  local expression = load("return " .. body:gsub(";%s*$", ""), "=stdin", "t")
+  local expression, as_expression = load("return " .. body:gsub(";%s*$", ""), "=stdin", "t")
   if expression then return expression, not silent, true end
   local f, problem = load(lex.lift_locals(body), "=stdin", "t")
-  if not f then return nil, problem end
-  return f, not silent, false
+  if f then return f, not silent, false end
+  -- neither: a statement that fails at its very first token was meant as an expression
+  local first = lex.tokens(body)[1]
+  local at_start = first and problem:find("near '" .. first.text .. "'", 1, true)
+  if not is_incomplete(problem) and (at_start or is_incomplete(as_expression)) then problem = as_expression end
+  return nil, problem
 end
-
-local function is_incomplete(problem) return problem:match("<eof>'?$") ~= nil end
 
 local function report(failure)
   M.last_error = failure
@@ -88,6 +92,8 @@ local function report(failure)
   io.stderr:write(color.paint(2, "red", first), rest, "\n")
 end
 
+-- Errors of the code that was typed are shown by their own protect; what
+-- reaches the outer one is an interrupt, or a fault of the session.
 -- Runs f with Ctrl-C and errors caught; true and its values, or false.
 function M.protect(f, ...)
   local failure
@@ -222,6 +228,16 @@ local function start_up_file(options)
   M.protect(function() assert(loadfile(path, "t"))() end)
 end
 
+-- Reads one input and deals with it.
+local function turn()
+  local source, event = read_input()
+  if event == "end" then return M.quit() end
+  if source and source:match("%S") then
+    remember(source)
+    handle(source)
+  end
+end
+
 function M.start(options)
   package.loaded["hwb.repl.session"] = M
   _G.help = M.help
@@ -234,15 +250,11 @@ function M.start(options)
     print(("hwb %s  %s  ?: a tour, :quit leaves"):format(require("hwb").version, _VERSION))
   end
   while not finished do
-    local source, event = read_input()
+    -- protected: Ctrl-C may fall between two lines
+    M.protect(turn)
     if sys.terminated() then return 143 end
-    if event == "end" then break end
-    if source and source:match("%S") then
-      remember(source)
-      handle(source)
-    end
   end
-  return finished or 0
+  return finished
 end
 
 return M
