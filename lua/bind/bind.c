@@ -4,7 +4,7 @@
  * The context is a full userdata in the registry, so that it is freed by
  * lua_close after every tensor that still counts its bytes there.
  */
-#include "bind.h"
+#include "bind_i.h"
 #include "bind_plot.h"
 
 #include <lualib.h>
@@ -100,6 +100,12 @@ int luaopen_hwb(lua_State *L) {
     lua_setmetatable(L, -2);
     hwb_lua_open_json(L);
     lua_setfield(L, -2, "json");
+    hwb__lopen_tensor(L);
+    hwb__lopen_ops(L);
+    hwb__lopen_random(L);
+    hwb__lopen_model(L);
+    hwb__lopen_data(L);
+    hwb__lopen_curvature(L);
     luaL_requiref(L, "hwb.plot.raw", hwb_lua_open_plot, 0); /* for lua/hwb/plot.lua */
     lua_pop(L, 1);
     return 1;
