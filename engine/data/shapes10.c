@@ -2,8 +2,8 @@
  * shapes10.c: the bundled data set: 32x32 pictures of ten textured shapes.
  *
  * A sample shows one large shape in any pose and texture on a textured ground,
- * with small shapes of any class around it, something in front of it two
- * times in five, uneven light and noise.  Texture, colour and place say nothing
+ * with small shapes of any class around it, something in front of it one time
+ * in three, uneven light and noise.  Texture, colour and place say nothing
  * about the class; only the outline does.  Sample i of split s is a pure
  * function of (seed, s, i): labels are a random order of 0..9 in each block of
  * ten, everything else comes from the stream (seed, "shapes10", s, i).
@@ -97,7 +97,7 @@ static void pose(draws *d, hwb__item *item, double place, double smallest, doubl
 /* Something in front: a strip across, or a shape over part of the main one. */
 static void hide(draws *d, hwb__item *item, const hwb__item *main_item) {
     item->kind = below(d, 2) ? HWB__SHAPE_STRIP : (hwb__shape_kind)below(d, HWB__SHAPE_CLASSES);
-    pose(d, item, 0.5 * main_item->su, 0.16, 0.3);
+    pose(d, item, 0.5 * main_item->su, 0.15, 0.28);
     item->cx += main_item->cx;
     item->cy += main_item->cy;
     texture(d, &item->fill, NULL, 0);
@@ -114,12 +114,12 @@ static void make_scene(hwb__scene *scene, draws *d, int label) {
     }
     hwb__item *item = &scene->item[scene->items++];
     item->kind = (hwb__shape_kind)label;
-    pose(d, item, 0.28, 0.5, 0.85);
-    texture(d, &item->fill, &scene->ground, 0.12);
-    if (below(d, 5) < 2) hide(d, &scene->item[scene->items++], item);
+    pose(d, item, 0.25, 0.55, 0.88);
+    texture(d, &item->fill, &scene->ground, 0.15);
+    if (below(d, 3) == 0) hide(d, &scene->item[scene->items++], item);
     scene->light = uniform(d, 0, 0.35);
     direction(d, &scene->light_x, &scene->light_y);
-    scene->noise = uniform(d, 0.01, 0.09);
+    scene->noise = uniform(d, 0.01, 0.07);
 }
 
 /* ---- the dataset --------------------------------------------------------------------------- */

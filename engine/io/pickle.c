@@ -148,7 +148,7 @@ static hwb_status pop_mark(hwb_ctx *ctx, hwb__pickle *pk, const reader *r, hwb__
     if (pk->mark_count == 0) return damaged(ctx, r, "no mark on the stack");
     int64_t from = pk->marks[--pk->mark_count];
     *n = pk->depth - from;
-    *items = pk->stack + from;
+    *items = *n > 0 ? pk->stack + from : NULL;
     pk->depth = from;
     return HWB_OK;
 }

@@ -413,6 +413,39 @@ static void test_free_while_busy(void **state) {
     test_ctx_free(ctx);
 }
 
+/* Every counted allocation fails once: an error or a full epoch, never a leak. */
+static void test_out_of_memory(void **state) {
+    (void)state;
+    numbers s = {.bad = -1};
+    int failures = 0;
+    for (int k = 1; k <= 40; k++) {
+        char number[16];
+        snprintf(number, sizeof number, "%d", k);
+        setenv("HWB_TEST_FAIL_ALLOC", number, 1);
+        hwb_ctx *ctx = test_ctx_new();
+        hwb_dataset *ds = make_numbers(ctx, &s);
+        hwb_loader *l;
+        hwb_loader_options o = {.batch = 20, .shuffle = true, .flip = true, .workers = k % 3};
+        assert_ok(ctx, hwb_loader_new(ctx, &l, ds, &o));
+        for (int i = 0; i < 6; i++) {
+            hwb_tensor *x = NULL, *y = NULL;
+            hwb_status status = hwb_loader_next(ctx, l, &x, &y);
+            if (status != HWB_OK) {
+                assert_int_equal(status, HWB_ENOMEM);
+                failures++;
+                break;
+            }
+            hwb_tensor_release(x);
+            hwb_tensor_release(y);
+        }
+        hwb_loader_free(l);
+        hwb_dataset_release(ds);
+        test_ctx_free(ctx);
+    }
+    unsetenv("HWB_TEST_FAIL_ALLOC");
+    assert_in_range(failures, 10, 39);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_order),
@@ -426,6 +459,7 @@ int main(void) {
         cmocka_unit_test(test_interrupt),
         cmocka_unit_test(test_bad_options),
         cmocka_unit_test(test_free_while_busy),
+        cmocka_unit_test(test_out_of_memory),
     };
     return RUN_TESTS(tests);
 }
