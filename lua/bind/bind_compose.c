@@ -211,18 +211,25 @@ static int op_conv2d(lua_State *L) {
 
 typedef hwb_status (*pool_fn)(hwb_graph *, hwb_id *, hwb_id, hwb_pool_options);
 
-/* pool(x[N,C,H,W], kernel[, {stride=kernel, padding=0, ceil=false}]) */
+/* pool(x[N,C,H,W], kernel[, {stride=kernel, padding=0, ceil=false}]), or with
+ * kernel= among the options */
 static int call_pool(lua_State *L, pool_fn f) {
-    static const char *const known[] = {"stride", "padding", "ceil", NULL};
+    static const char *const known[] = {"kernel", "stride", "padding", "ceil", NULL};
     hwb_pool_options o = {.ceil = false};
     hwb__lcheck_any(L, 1);
     luaL_checkany(L, 2);
-    hwb__lcheck_options(L, 3, known);
-    lua_pushvalue(L, 2);
-    read_pair(L, o.kernel, "kernel", 1);
-    option_pair(L, 3, "stride", o.stride, 1);
-    option_pair(L, 3, "padding", o.padding, 0);
-    o.ceil = hwb__lopt_boolean(L, 3, "ceil", false);
+    int options = hwb__lis_options(L, 2) ? 2 : 3;
+    hwb__lcheck_options(L, options, known);
+    if (options == 3) {
+        lua_pushvalue(L, 2);
+        read_pair(L, o.kernel, "kernel", 1);
+    } else {
+        option_pair(L, 2, "kernel", o.kernel, 1);
+        luaL_argcheck(L, o.kernel[0] > 0, 2, "option 'kernel' is missing");
+    }
+    option_pair(L, options, "stride", o.stride, 1);
+    option_pair(L, options, "padding", o.padding, 0);
+    o.ceil = hwb__lopt_boolean(L, options, "ceil", false);
     hwb__lcall c;
     hwb_id y = HWB_NONE;
     hwb__lbegin(&c, L, 1, 1);

@@ -292,7 +292,9 @@ static int tensor_to(lua_State *L) {
     if (strcmp(name, "cpu") != 0 && strncmp(name, "cuda", 4) != 0 && strcmp(name, "ref") != 0)
         return convert(L, hwb__lcheck_dtype(L, 2));
     hwb_ctx *ctx = hwb_lua_ctx(L);
-    if (strcmp(name, hwb_get_device(ctx)) != 0) hwb__lcheck(L, hwb_set_device(ctx, name));
+    hwb_status st = HWB_OK;
+    if (strcmp(name, hwb_get_device(ctx)) != 0) st = hwb_set_device(ctx, name);
+    if (st != HWB_OK) return hwb__lfail(L, st);
     lua_settop(L, 1);
     return 1;
 }
@@ -349,6 +351,36 @@ static int is_tensor(lua_State *L) {
     return 1;
 }
 
+/* hwb.device() -> its name; hwb.device("cuda") -> name, or nil, message, code */
+static int device(lua_State *L) {
+    hwb_ctx *ctx = hwb_lua_ctx(L);
+    const char *name = luaL_optstring(L, 1, NULL);
+    if (name && strcmp(name, hwb_get_device(ctx)) != 0) {
+        hwb_status st = hwb_set_device(ctx, name);
+        if (st != HWB_OK) return hwb__lfail(L, st);
+    }
+    lua_pushstring(L, hwb_get_device(ctx));
+    return 1;
+}
+
+/* the same, but raises */
+static int set_device(lua_State *L) {
+    hwb__lcheck(L, hwb_set_device(hwb_lua_ctx(L), luaL_checkstring(L, 1)));
+    return 0;
+}
+
+/* hwb.threads([n]) -> worker threads of the kernels; 0 = all cores */
+static int threads(lua_State *L) {
+    hwb_ctx *ctx = hwb_lua_ctx(L);
+    if (!lua_isnoneornil(L, 1)) {
+        lua_Integer n = luaL_checkinteger(L, 1);
+        luaL_argcheck(L, n >= 0 && n <= 4096, 1, "from 0 to 4096");
+        hwb_set_threads(ctx, (int)n);
+    }
+    lua_pushinteger(L, hwb_threads(ctx));
+    return 1;
+}
+
 static const luaL_Reg methods[] = {{"size", tensor_size},
                                    {"stride", tensor_stride},
                                    {"dim", tensor_dim},
@@ -375,7 +407,11 @@ void hwb__lopen_tensor(lua_State *L) {
     static const luaL_Reg meta[] = {{"__gc", tensor_gc},         {"__tostring", tensor_tostring},
                                     {"__len", tensor_len},       {"__eq", tensor_eq},
                                     {"__concat", tensor_concat}, {NULL, NULL}};
-    static const luaL_Reg functions[] = {{"is_tensor", is_tensor}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"is_tensor", is_tensor},
+                                         {"device", device},
+                                         {"set_device", set_device},
+                                         {"threads", threads},
+                                         {NULL, NULL}};
     luaL_newmetatable(L, HWB_LTENSOR);
     lua_pushboolean(L, 0);
     lua_setfield(L, -2, "__metatable");

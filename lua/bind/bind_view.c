@@ -143,15 +143,15 @@ static int view_t(lua_State *L) {
 
 /* ---- parts ------------------------------------------------------------------------------------- */
 
-static int slice_to(lua_State *L, int axis, int64_t start, int64_t len) {
+static int slice_to(lua_State *L, int axis, int64_t start, int64_t len, int64_t step) {
     hwb__ltensor *x = hwb__lcheck_any(L, 1);
     hwb_tensor *y;
     if (x->t)
-        return push_view(L, hwb_tensor_slice(hwb_lua_ctx(L), &y, x->t, axis, start, len, 1), &y);
+        return push_view(L, hwb_tensor_slice(hwb_lua_ctx(L), &y, x->t, axis, start, len, step), &y);
     hwb__lcall c;
     hwb_id id = HWB_NONE;
     hwb__lbegin(&c, L, 1, 1);
-    return finish_traced(&c, hwb_slice(c.g, &id, c.in[0], axis, start, len, 1), id);
+    return finish_traced(&c, hwb_slice(c.g, &id, c.in[0], axis, start, len, step), id);
 }
 
 /* narrow(dim, start, len) */
@@ -162,7 +162,21 @@ static int view_narrow(lua_State *L) {
     if (len < 0 || start + len > s->dim[axis])
         return luaL_error(L, "narrow: %I elements from %I on leave 1..%I", (LUAI_UACINT)len,
                           (LUAI_UACINT)start + 1, (LUAI_UACINT)s->dim[axis]);
-    return slice_to(L, axis, start, len);
+    return slice_to(L, axis, start, len, 1);
+}
+
+/* slice(dim, first, last[, step]): both ends included */
+static int view_slice(lua_State *L) {
+    const hwb_shape *s = hwb__lshape(hwb__lcheck_any(L, 1));
+    int axis = hwb__lcheck_axis(L, 2, s->ndim);
+    int64_t first = hwb__lcheck_index(L, 3, s->dim[axis], "slice");
+    int64_t last = hwb__lcheck_index(L, 4, s->dim[axis], "slice");
+    lua_Integer step = luaL_optinteger(L, 5, 1);
+    luaL_argcheck(L, step >= 1, 5, "a step is at least 1");
+    if (last < first)
+        return luaL_error(L, "slice: %I..%I is empty", (LUAI_UACINT)first + 1,
+                          (LUAI_UACINT)last + 1);
+    return slice_to(L, axis, first, (last - first) / step + 1, step);
 }
 
 static int view_select(lua_State *L) {
@@ -186,7 +200,7 @@ static int parts_of(lua_State *L, int axis, int64_t total, int64_t size) {
     lua_newtable(L);
     lua_Integer n = 0;
     for (int64_t at = 0; at < total; at += size) {
-        slice_to(L, axis, at, total - at < size ? total - at : size);
+        slice_to(L, axis, at, total - at < size ? total - at : size, 1);
         lua_rawseti(L, 2, ++n);
     }
     return 1;
@@ -254,20 +268,13 @@ static int view_expand_as(lua_State *L) {
 /* ---- registration --------------------------------------------------------------------------------- */
 
 void hwb__lopen_view(lua_State *L) {
-    static const luaL_Reg methods[] = {{"reshape", view_reshape},
-                                       {"view", view_view},
-                                       {"flatten", view_flatten},
-                                       {"squeeze", view_squeeze},
-                                       {"unsqueeze", view_unsqueeze},
-                                       {"permute", view_permute},
-                                       {"transpose", view_transpose},
-                                       {"t", view_t},
-                                       {"narrow", view_narrow},
-                                       {"select", view_select},
-                                       {"split", view_split},
-                                       {"chunk", view_chunk},
-                                       {"expand", view_expand},
-                                       {"expand_as", view_expand_as},
-                                       {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"reshape", view_reshape},     {"view", view_view},
+                                       {"flatten", view_flatten},     {"squeeze", view_squeeze},
+                                       {"unsqueeze", view_unsqueeze}, {"permute", view_permute},
+                                       {"transpose", view_transpose}, {"t", view_t},
+                                       {"narrow", view_narrow},       {"slice", view_slice},
+                                       {"select", view_select},       {"split", view_split},
+                                       {"chunk", view_chunk},         {"expand", view_expand},
+                                       {"expand_as", view_expand_as}, {NULL, NULL}};
     hwb__lset_methods(L, methods);
 }
