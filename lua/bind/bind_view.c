@@ -4,11 +4,6 @@
  */
 #include "bind_tensor_i.h"
 
-/* The two worlds: a node more, or a view. */
-static int finish_traced(hwb__lcall *c, hwb_status st, hwb_id y) {
-    return hwb__lend(c, st, 1, &y);
-}
-
 static int push_view(lua_State *L, hwb_status st, hwb_tensor *const *y) {
     hwb__lcheck(L, st);
     hwb__lpush(L, *y);
@@ -24,7 +19,7 @@ static int reshape_to(lua_State *L, hwb_shape s) {
     hwb__lcall c;
     hwb_id id = HWB_NONE;
     hwb__lbegin(&c, L, 1, 1);
-    return finish_traced(&c, hwb_reshape(c.g, &id, c.in[0], s), id);
+    return hwb__lend(&c, hwb_reshape(c.g, &id, c.in[0], s), 1, &id);
 }
 
 static int view_reshape(lua_State *L) {
@@ -93,7 +88,7 @@ static int permute_to(lua_State *L, const int *axes) {
     hwb__lcall c;
     hwb_id id = HWB_NONE;
     hwb__lbegin(&c, L, 1, 1);
-    return finish_traced(&c, hwb_permute(c.g, &id, c.in[0], axes), id);
+    return hwb__lend(&c, hwb_permute(c.g, &id, c.in[0], axes), 1, &id);
 }
 
 static int view_permute(lua_State *L) {
@@ -151,7 +146,7 @@ static int slice_to(lua_State *L, int axis, int64_t start, int64_t len, int64_t 
     hwb__lcall c;
     hwb_id id = HWB_NONE;
     hwb__lbegin(&c, L, 1, 1);
-    return finish_traced(&c, hwb_slice(c.g, &id, c.in[0], axis, start, len, step), id);
+    return hwb__lend(&c, hwb_slice(c.g, &id, c.in[0], axis, start, len, step), 1, &id);
 }
 
 /* narrow(dim, start, len) */
@@ -191,7 +186,7 @@ static int view_select(lua_State *L) {
     hwb__lbegin(&c, L, 1, 1);
     hwb_status st = hwb_slice(c.g, &id, c.in[0], axis, i, 1, 1);
     if (st == HWB_OK) st = hwb_squeeze(c.g, &id, id, axis);
-    return finish_traced(&c, st, id);
+    return hwb__lend(&c, st, 1, &id);
 }
 
 /* A list of the parts of `size` elements along axis. */
@@ -253,7 +248,7 @@ static int view_expand(lua_State *L) {
     hwb__lcall c;
     hwb_id id = HWB_NONE;
     hwb__lbegin(&c, L, 1, 1);
-    return finish_traced(&c, hwb_broadcast_to(c.g, &id, c.in[0], r), id);
+    return hwb__lend(&c, hwb_broadcast_to(c.g, &id, c.in[0], r), 1, &id);
 }
 
 static int view_expand_as(lua_State *L) {
