@@ -27,7 +27,7 @@ class Task:
         self.x, self.y = self.net.inputs(self.net.batch)
         if "input.x" in given:
             self.x, self.y = given["input.x"], given["input.y"].long()
-        self.params = {k: self.lay(t).requires_grad_() for k, t in self.values.items()}
+        self.params = {k: self.lay(t.clone()).requires_grad_() for k, t in self.values.items()}
         self.list = list(self.params.values())
         self.x = self.lay(self.x)
         affine = "affine" in way or way.startswith("fast")

@@ -34,6 +34,13 @@ def by_formula(k, shape, scale, shift):
 
 # --- the two things a network is made of that have a fast and a slow way ------
 
+def wanted(ctx, j):
+    """Does the running backward pass need the gradient of tensor input j?  (ctx.needs_input_grad
+    does not know: it says whether some pass might.)"""
+    node = ctx.next_functions[j][0]
+    return node is not None and torch._C._will_engine_execute_node(node)
+
+
 class FastConvGrad(torch.autograd.Function):
     """(gy, x, w) -> (gx, gw), whose own derivative is again convolutions.
 
@@ -53,17 +60,19 @@ class FastConvGrad(torch.autograd.Function):
     def backward(ctx, vx, vw):
         gy, x, w = ctx.saved_tensors
         stride, padding = ctx.conf
+        to_gy, to_x, to_w = (wanted(ctx, j) for j in range(3))
+
+        def back(gy, x, w, mask):
+            return torch.ops.aten.convolution_backward(gy, x, w, None, stride, padding, (1, 1), False, (0, 0), 1, mask)
+
         ggy, gx, gw = None, None, None
         if vx is not None:
-            ggy = F.conv2d(vx, w, None, stride, padding)
-            gw = torch.ops.aten.convolution_backward(gy, vx, w, None, stride, padding, (1, 1), False, (0, 0), 1,
-                                                     (False, True, False))[1]
+            ggy = F.conv2d(vx, w, None, stride, padding) if to_gy else None
+            gw = back(gy, vx, w, (False, True, False))[1] if to_w else None
         if vw is not None:
-            more = F.conv2d(x, vw, None, stride, padding)
+            more = F.conv2d(x, vw, None, stride, padding) if to_gy else None
             ggy = more if ggy is None else ggy + more
-            if ctx.needs_input_grad[1]:
-                gx = torch.ops.aten.convolution_backward(gy, x, vw, None, stride, padding, (1, 1), False, (0, 0), 1,
-                                                         (True, False, False))[0]
+            gx = back(gy, x, vw, (True, False, False))[0] if to_x else None
         return ggy, gx, gw, None, None, None
 
 
@@ -89,7 +98,8 @@ class Ops:
 
     def conv(self, x, w, stride=1, padding=0):
         if self.conv_way == "fast":
-            return FastConv.apply(x, w, (stride, stride), (padding, padding))
+            # view_as: wanted() cannot ask about a leaf.
+            return FastConv.apply(x, w.view_as(w), (stride, stride), (padding, padding))
         return F.conv2d(x, w, None, stride, padding)
 
     def bn(self, p, buffers, name, x):

@@ -6,8 +6,10 @@ usage: peer_torch.py [--list] [--case NAME,...] [--way NAME,...] [--repeat N] [-
 
 One JSON line a (case, way):
   case, way; seconds_median, seconds_min, seconds_max over --repeat runs after
-  one warm-up; setup_s: work done once per batch that every later vector
-  reuses (building the gradient graph) or compilation; first_s: the warm-up;
+  one warm-up; cpu_s_min: processor seconds of all threads in the least run,
+  which says more than the wall clock on a machine with other work;
+  setup_s: work done once per batch that every later vector reuses (building
+  the gradient graph); first_s: the warm-up, compilation included;
   peak_mib: peak resident memory of the process; base_mib: the same just
   before the first computation (interpreter, library, weights, data);
   check: a number that must agree between ways and programs; hvps: products
@@ -124,15 +126,16 @@ def child(args):
     t = time.perf_counter()
     check = step()
     first = time.perf_counter() - t
-    times = []
+    times, cpu = [], []
     for _ in range(args.repeat):
-        t = time.perf_counter()
+        t, c = time.perf_counter(), time.process_time()
         check = step()
         times.append(time.perf_counter() - t)
+        cpu.append(time.process_time() - c)
     print(json.dumps({
         "case": args.case, "way": args.way, "seconds_median": round(statistics.median(times), 5),
         "seconds_min": round(min(times), 5), "seconds_max": round(max(times), 5), "repeat": args.repeat,
-        "setup_s": round(setup, 4), "first_s": round(first, 4), "peak_mib": round(peak_mib(), 1),
+        "cpu_s_min": round(min(cpu), 5), "setup_s": round(setup, 4), "first_s": round(first, 4), "peak_mib": round(peak_mib(), 1),
         "base_mib": round(base, 1), "check": check, **({"hvps": task.hvps} if task.hvps else {}),
         "threads": args.threads, "malloc": args.malloc,
         "versions": {"torch": torch.__version__, "python": sys.version.split()[0]}}))
