@@ -67,7 +67,7 @@ for _, case in ipairs(cases) do
 
     it("estimates a small layer's trace within its error", function()
       local name = case.shortcut == "A" and "linear.weight" or "fc.weight"
-      local exact = want.eval.exact_traces.hessian[name]
+      local exact = want.exact_traces.hessian[name]
       local t = hwb.hessian(model, { data = { x, y } }):block(name)
         :trace{ tol = 0, max_probes = 60, min_probes = 60, seed = 3 }
       assert(math.abs(t.mean - exact) <= 4 * t.stderr,
