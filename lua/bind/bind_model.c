@@ -25,14 +25,15 @@ typedef struct lua_model {
 /* An error value made of an engine failure keeps its status. */
 static hwb_status status_of_error(lua_State *L) {
     hwb_status st = HWB_EARG;
-    if (lua_istable(L, -1) && lua_getfield(L, -1, "code") == LUA_TSTRING) {
+    if (!lua_istable(L, -1)) return st;
+    if (lua_getfield(L, -1, "code") == LUA_TSTRING) {
         const char *code = lua_tostring(L, -1);
 #define XX(name, value, exit_code, text)                                                           \
     if (strcmp(code, #name) == 0) st = HWB_##name;
         HWB_STATUS_MAP(XX)
 #undef XX
     }
-    if (lua_istable(L, -2)) lua_pop(L, 1);
+    lua_pop(L, 1);
     return st;
 }
 
