@@ -123,17 +123,22 @@ static int file_symlink(lua_State *L) {
     return done(L);
 }
 
+/* nil, message; a refusal by the recipe's permissions is raised */
+static int fail(lua_State *L, hwb_status status) {
+    if (status == HWB_EPERM) return hwb_lua_raise(L, status);
+    lua_pushnil(L);
+    lua_pushstring(L, hwb_message(hwb_lua_ctx(L)));
+    return 2;
+}
+
 /* read(path [, max bytes]) -> text */
 static int file_read(lua_State *L) {
     const char *path = luaL_checkstring(L, 1);
     uint8_t *bytes;
     size_t n;
     hwb_ctx *ctx = hwb_lua_ctx(L);
-    if (hwb_io_read_file(ctx, &bytes, &n, path, (size_t)luaL_optinteger(L, 2, 0)) != HWB_OK) {
-        lua_pushnil(L);
-        lua_pushstring(L, hwb_message(ctx));
-        return 2;
-    }
+    hwb_status status = hwb_io_read_file(ctx, &bytes, &n, path, (size_t)luaL_optinteger(L, 2, 0));
+    if (status != HWB_OK) return fail(L, status);
     lua_pushlstring(L, (const char *)bytes, n);
     hwb_free(bytes);
     return 1;
@@ -144,10 +149,8 @@ static int file_write(lua_State *L) {
     size_t n;
     const char *path = luaL_checkstring(L, 1), *text = luaL_checklstring(L, 2, &n);
     hwb_ctx *ctx = hwb_lua_ctx(L);
-    if (hwb_io_write_file_atomic(ctx, path, text, n) == HWB_OK) return done(L);
-    lua_pushnil(L);
-    lua_pushstring(L, hwb_message(ctx));
-    return 2;
+    hwb_status status = hwb_io_write_file_atomic(ctx, path, text, n);
+    return status == HWB_OK ? done(L) : fail(L, status);
 }
 
 /* append_private(path, text): one write, to a file that only its owner reads */

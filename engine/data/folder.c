@@ -80,6 +80,7 @@ static bool is_folder(const char *root, const char *name) {
 /* Names in `path`, sorted: folders, or else image files; hidden ones are not
  * looked at. */
 static hwb_status list_names(hwb_ctx *ctx, list *out, const char *path, bool folders) {
+    HWB_TRY(hwb_check_access(ctx, path, false));
     DIR *dir = opendir(path);
     if (!dir) return hwb_fail(ctx, HWB_EIO, "%s: %s", path, strerror(errno));
     bool room = true;

@@ -7,6 +7,8 @@
 #include <string.h>
 
 int hwb__lfail(lua_State *L, hwb_status st) {
+    /* refusals, interrupts and lack of memory are nothing a script asked about */
+    if (st == HWB_EPERM || st == HWB_EINTR || st == HWB_ENOMEM) return hwb_lua_raise(L, st);
     lua_pushnil(L);
     lua_pushstring(L, hwb_message(hwb_lua_ctx(L)));
     lua_pushstring(L, hwb_status_name(st));

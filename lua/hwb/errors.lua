@@ -5,7 +5,7 @@ local M = {}
 
 -- Frames of the program: the launcher, the session, the sandbox, the run record.
 local own = {"/lua/hwb/cmd/", "/lua/hwb/repl/", "/lua/hwb/sandbox.lua", "/lua/hwb/run.lua",
-  "/lua/hwb/recipe.lua", "[C]: in ?", "(...tail calls...)"}
+  "/lua/hwb/recipe.lua", "/lua/hwb/errors.lua", "[C]: in ?", "(...tail calls...)"}
 
 local function is_own(line)
   for _, part in ipairs(own) do
@@ -44,6 +44,19 @@ local function source_line(message)
   return found and ("%6d | %s"):format(at, found)
 end
 
+-- A fault found inside the library is reported at the user's line that led there.
+local function at_user_line(message, frames)
+  local inside = message:match("^([^\n:]+%.lua):%d+: ")
+  if not inside or inside:sub(1, #sys.home + 5) ~= sys.home .. "/lua/" then return message end
+  for _, frame in ipairs(frames) do
+    local path, number = frame:match("^([^\n:]+):(%d+): in ")
+    if path and path:sub(1, #sys.home + 5) ~= sys.home .. "/lua/" and not path:find("[C]", 1, true) then
+      return ("%s:%s: %s"):format(path, number, message:sub(#message:match("^[^\n:]+%.lua:%d+: ") + 1))
+    end
+  end
+  return message
+end
+
 -- Takes a raised value apart: message, traceback, code.
 function M.parts(value)
   local traceback = ""
@@ -64,10 +77,11 @@ end
 function M.text(value, options)
   options = options or {}
   local message, traceback, code = M.parts(value)
+  local frames = M.frames(traceback, options.all, code)
+  if not options.all then message = at_user_line(message, frames) end
   local lines = {(options.prefix or "hwb: ") .. message}
   if code == "EINTR" or code == "EPERM" or code == "EUSAGE" then return lines[1] end
   lines[#lines + 1] = source_line(message)
-  local frames = M.frames(traceback, options.all, code)
   local shown = options.all and #frames or math.min(#frames, 12)
   -- a single frame repeats what the first line says
   if shown > 1 or options.all then
@@ -80,6 +94,20 @@ end
 function M.show(value)
   sys.clear_line()
   io.stderr:write(M.text(value), "\n")
+end
+
+-- f(...) with errors caught as {error=, traceback=}: nil when it went well,
+-- else the failure.  (A message handler does not run when memory is out.)
+function M.attempt(f, ...)
+  local failure
+  local ok, value = xpcall(f, function(e) failure = {error = e, traceback = debug.traceback(nil, 2)} end, ...)
+  if ok then return nil end
+  failure = failure or {error = value, traceback = ""}
+  if failure.error == "not enough memory" then
+    failure.error = setmetatable({code = "ENOMEM", exit = 5, message = "out of memory for Lua values"},
+      {__tostring = function(e) return e.message end})
+  end
+  return failure
 end
 
 -- A failure that is the user's wording: exit 2, no traceback.

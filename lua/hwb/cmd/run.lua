@@ -29,16 +29,13 @@ local function run_script(file, options, rest, argv, settings)
   end})
   local chunk = assert(load(file.source, "@" .. file.path, "t"))
   if options.untrusted then require("hwb.sandbox").limit(options) end
-  local failure
-  local ok = xpcall(chunk, function(e)
-    failure = {error = e, traceback = debug.traceback(nil, 2)}
-  end, table.unpack(rest, 2))
+  local failure = errors.attempt(chunk, table.unpack(rest, 2))
   if record then
     local message, _, code = errors.parts(failure or "")
-    runs.finish(record, ok and "ok" or code == "EINTR" and "interrupted" or "failed", ok and 0 or 1,
+    runs.finish(record, not failure and "ok" or code == "EINTR" and "interrupted" or "failed", failure and 1 or 0,
       failure and message or nil)
   end
-  if not ok then error(failure, 0) end
+  if failure then error(failure, 0) end
   return 0
 end
 
@@ -144,12 +141,11 @@ local function run_recipe(file, options, rest, argv, settings, resume)
   end
   box:allow("read", named_paths(given))
   box:enter(record)
-  local failure
-  xpcall(function()
+  local failure = errors.attempt(function()
     if rawget(hwb, "manual_seed") then hwb.manual_seed(record.seed) end
     math.randomseed(record.seed)
     recipe.run(box.env.hwb, args, record)
-  end, function(e) failure = {error = e, traceback = debug.traceback(nil, 2)} end)
+  end)
   box:leave()
   return finish(record, options, failure)
 end

@@ -24,7 +24,12 @@ local function fields(value)
     local methods = rawget(meta, "methods") or rawget(meta, "__methods")
     if type(methods) == "table" then take(methods) end
     local index = rawget(meta, "__index")
-    if type(value) == "userdata" then take(meta) end
+    if type(index) == "function" then -- methods that C keeps beside its __index
+      for i = 1, 3 do
+        local _, kept = debug.getupvalue(index, i)
+        if type(kept) == "table" then take(kept) end
+      end
+    end
     value, depth = type(index) == "table" and index or nil, depth + 1
   end
   return found

@@ -96,17 +96,15 @@ end
 -- reaches the outer one is an interrupt, or a fault of the session.
 -- Runs f with Ctrl-C and errors caught; true and its values, or false.
 function M.protect(f, ...)
-  local failure
-  local results = table.pack(xpcall(f, function(e)
-    failure = {error = e, traceback = debug.traceback(nil, 2)}
-  end, ...))
+  local results
+  local failure = errors.attempt(function(...) results = table.pack(f(...)) end, ...)
   sys.interrupt_reset()
   sys.clear_line()
-  if not results[1] then
+  if failure then
     report(failure)
     return false
   end
-  return table.unpack(results, 1, results.n)
+  return true, table.unpack(results, 1, results.n)
 end
 
 local function show_values(values)
