@@ -76,6 +76,16 @@ int hwb__lend(hwb__lcall *c, hwb_status st, int n, const hwb_id *outs);
 /* A loader at `arg` as a curvature source of its own; false if it is none (bind_data.c). */
 bool hwb__lloader_source(lua_State *L, int arg, hwb_source *out);
 
+/* Option "loss" of the table at `options` (cross-entropy by default); pushes what
+ * must live as long as *fn may be called: a userdata or nil (bind_loss.c). */
+void hwb__lread_loss(lua_State *L, int options, hwb_loss_fn *fn, void **user);
+/* From now on that value's function runs on thread L. */
+void hwb__luse_loss(lua_State *L, int arg);
+
+/* Say which graph is being traced (NULL: none); returns the one before, to be
+ * put back.  Derivatives taken meanwhile extend that graph. */
+hwb_graph *hwb__ltrace_set(lua_State *L, hwb_graph *g);
+
 /* ---- models (bind_model.c) ------------------------------------------------------------- */
 
 /* The engine model of the module at `arg` (a Lua table with :engine() or the
@@ -96,5 +106,7 @@ void hwb__lopen_io(lua_State *L);
 void hwb__lopen_data(lua_State *L);
 void hwb__lopen_curvature(lua_State *L);
 void hwb__lopen_quant(lua_State *L);
+void hwb__lopen_allocate(lua_State *L);
+void hwb__lopen_train(lua_State *L);
 
 #endif

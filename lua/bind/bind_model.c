@@ -55,9 +55,11 @@ static hwb_status forward(void *user, hwb_graph *g, hwb_id *y, hwb_id x, bool tr
     lua_rawgeti(L, LUA_REGISTRYINDEX, f->ref);
     hwb__lpush_traced(L, g, x);
     lua_pushboolean(L, train);
-    HWB_TRY(hwb__lpcall(L, 2, 1));
+    hwb_graph *outer = hwb__ltrace_set(L, g);
+    hwb_status st = hwb__lpcall(L, 2, 1);
+    hwb__ltrace_set(L, outer);
+    if (st != HWB_OK) return st;
     hwb__ltensor *t = hwb__ltest(L, -1);
-    hwb_status st = HWB_OK;
     if (!t || t->g != g)
         st = hwb_fail(ctx, HWB_EARG, "forward must return a tensor computed from its input, not %s",
                       t ? "a constant" : luaL_typename(L, -1));
