@@ -17,6 +17,8 @@
 #include "curvature/curvature.h"
 #include "spectral/spectral.h"
 #include "quant/quant.h"
+#include "quant/fake.h"
+#include "optim/optim.h"
 #include "plot/plot.h"
 
 #endif

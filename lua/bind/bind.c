@@ -107,6 +107,9 @@ int luaopen_hwb(lua_State *L) {
     hwb__lopen_model(L);
     hwb__lopen_data(L);
     hwb__lopen_curvature(L);
+    hwb__lopen_quant(L);
+    hwb__lopen_allocate(L);
+    hwb__lopen_train(L);
     luaL_requiref(L, "hwb.plot.raw", hwb_lua_open_plot, 0); /* for lua/hwb/plot.lua */
     lua_pop(L, 1);
     return 1;

@@ -11,49 +11,15 @@
 
 #include <string.h>
 
-/* ---- a loss written in Lua ------------------------------------------------------------ */
-
-typedef struct lua_loss {
-    lua_State *L;
-    int ref;
-} lua_loss;
-
-/* f(output, target [, reduce]) -> loss; integer targets are 1-based in Lua. */
-static hwb_status call_loss(void *user, hwb_graph *g, hwb_id *loss, hwb_id output, hwb_id target,
-                            bool reduce) {
-    lua_loss *f = user;
-    lua_State *L = f->L;
-    hwb_ctx *ctx = hwb_graph_ctx(g);
-    if (!hwb_dtype_is_float(hwb_graph_dtype(g, target)))
-        HWB_TRY(hwb_add_scalar(g, &target, target, 1));
-    if (!lua_checkstack(L, 16)) return hwb_fail(ctx, HWB_ENOMEM, "out of Lua stack");
-    lua_rawgeti(L, LUA_REGISTRYINDEX, f->ref);
-    hwb__lpush_traced(L, g, output);
-    hwb__lpush_traced(L, g, target);
-    lua_pushboolean(L, reduce);
-    HWB_TRY(hwb__lpcall(L, 3, 1));
-    hwb__ltensor *t = hwb__ltest(L, -1);
-    hwb_status st = HWB_OK;
-    if (!t || t->g != g)
-        st = hwb_fail(ctx, HWB_EARG,
-                      "the loss function must return a tensor computed from its "
-                      "arguments");
-    else *loss = t->id;
-    lua_pop(L, 1);
-    return st;
-}
-
 /* ---- the userdata ------------------------------------------------------------------------ */
 
 typedef struct lua_operator {
     hwb_curvature *c;
-    lua_loss *loss; /* shared by an operator and its blocks; owned by the first */
-    bool owns_loss;
     bool bn_batch;
 } lua_operator;
 
 static lua_operator *new_operator(lua_State *L) {
-    lua_operator *u = lua_newuserdatauv(L, sizeof *u, 2); /* 1: model, 2: parent */
+    lua_operator *u = lua_newuserdatauv(L, sizeof *u, 2); /* 1: model, 2: loss */
     memset(u, 0, sizeof *u);
     luaL_setmetatable(L, HWB_LOPERATOR);
     return u;
@@ -62,8 +28,10 @@ static lua_operator *new_operator(lua_State *L) {
 static lua_operator *check(lua_State *L, int arg) {
     lua_operator *u = luaL_checkudata(L, arg, HWB_LOPERATOR);
     luaL_argcheck(L, u->c, arg, "closed operator");
-    if (u->loss) u->loss->L = L;
-    lua_getiuservalue(L, arg, 1); /* its forward pass runs on this thread */
+    lua_getiuservalue(L, arg, 2); /* loss and forward pass run on this thread */
+    hwb__luse_loss(L, -1);
+    lua_pop(L, 1);
+    lua_getiuservalue(L, arg, 1);
     hwb__lcheck_model(L, -1);
     lua_pop(L, 1);
     return u;
@@ -77,11 +45,6 @@ static int operator_gc(lua_State *L) {
     lua_operator *u = luaL_checkudata(L, 1, HWB_LOPERATOR);
     hwb_curvature_release(u->c);
     u->c = NULL;
-    if (u->owns_loss) {
-        luaL_unref(L, LUA_REGISTRYINDEX, u->loss->ref);
-        hwb_free(u->loss);
-        u->owns_loss = false;
-    }
     return 0;
 }
 
@@ -105,22 +68,6 @@ static hwb_source batch_source(lua_State *L, int arg, int64_t micro) {
     return s;
 }
 
-static void read_loss(lua_State *L, int options, lua_operator *u, hwb_curvature_options *o) {
-    hwb_ctx *ctx = hwb_lua_ctx(L);
-    int type = lua_getfield(L, options, "loss");
-    if (type == LUA_TFUNCTION) {
-        u->loss = hwb_alloc(ctx, sizeof *u->loss);
-        if (!u->loss) hwb_lua_raise(L, HWB_ENOMEM);
-        *u->loss = (lua_loss){L, luaL_ref(L, LUA_REGISTRYINDEX)};
-        u->owns_loss = true;
-        o->loss = call_loss;
-        o->loss_user = u->loss;
-        return;
-    }
-    hwb__lcheck(L, hwb_loss_named(ctx, &o->loss, luaL_optstring(L, -1, "cross_entropy")));
-    lua_pop(L, 1);
-}
-
 /* (model, options) with the kind as upvalue */
 static int make(lua_State *L) {
     static const char *const known[] = {"loss",         "data",   "bn", "micro",
@@ -140,7 +87,8 @@ static int make(lua_State *L) {
     lua_pushvalue(L, 1);
     lua_setiuservalue(L, -2, 1);
     u->bn_batch = o.batch_norm_batch;
-    read_loss(L, 2, u, &o);
+    hwb__lread_loss(L, 2, &o.loss, &o.loss_user);
+    lua_setiuservalue(L, -2, 2);
     if (lua_getfield(L, 2, "data") == LUA_TNIL)
         return luaL_error(L, "option \"data\" is missing: {x, y} or a loader");
     hwb_source source;
@@ -158,9 +106,8 @@ static int derive(lua_State *L,
     lua_operator *u = new_operator(L);
     lua_getiuservalue(L, 1, 1);
     lua_setiuservalue(L, -2, 1);
-    lua_pushvalue(L, 1); /* keeps the loss alive */
+    lua_getiuservalue(L, 1, 2);
     lua_setiuservalue(L, -2, 2);
-    u->loss = whole->loss;
     u->bn_batch = whole->bn_batch;
     hwb__lcheck(L, fn(hwb_lua_ctx(L), &u->c, whole->c, name));
     return 1;

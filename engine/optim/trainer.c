@@ -1,0 +1,325 @@
+/*
+ * trainer.c: programs that give a loss and its gradient, their sum over
+ * micro-batches, and the update of a model's parameters.
+ *
+ * One program is kept for each shape of a micro-batch.  It writes its
+ * gradients straight into a flat vector, of which every parameter's gradient
+ * is a view.
+ */
+#include "optim/optim.h"
+
+#include "ad/ad.h"
+#include "exec/exec.h"
+#include "graph/build.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_PROGRAMS = 8, LOSS = 0, RIGHT = 1, FIRST_GRADIENT = 2 };
+
+/* Outputs: loss, right answers, a gradient each parameter, new buffer values. */
+typedef struct compiled {
+    hwb_shape x_shape, y_shape;
+    hwb_dtype x_dtype, y_dtype;
+    hwb_program *program;
+    hwb_id x, y;
+    bool counts;
+    hwb_tensor **buffers; /* retained */
+    int n_buffers;
+} compiled;
+
+struct hwb_trainer {
+    hwb_ctx *ctx;
+    hwb_model *model;
+    hwb_trainer_options o;
+    int n;                           /* parameters */
+    hwb_tensor *sum, *fresh;         /* flat gradients: added up, and of one micro-batch */
+    hwb_tensor **sum_of, **fresh_of; /* [n] views of them */
+    hwb_tensor *state[2], **state_of[2];
+    bool empty; /* nothing was added to `sum` yet */
+    int64_t steps;
+    compiled at[MAX_PROGRAMS];
+    int count;
+};
+
+static hwb_status oom(hwb_ctx *ctx) {
+    return hwb_fail(ctx, HWB_ENOMEM, "out of memory for a trainer");
+}
+
+/* ---- life ------------------------------------------------------------------------- */
+
+static void free_compiled(compiled *c) {
+    hwb_program_release(c->program);
+    for (int i = 0; i < c->n_buffers; i++) hwb_tensor_release(c->buffers[i]);
+    free(c->buffers);
+}
+
+static void free_views(hwb_tensor **views, int n) {
+    for (int i = 0; views && i < n; i++) hwb_tensor_release(views[i]);
+    free(views);
+}
+
+void hwb_trainer_free(hwb_trainer *t) {
+    if (!t) return;
+    for (int i = 0; i < t->count; i++) free_compiled(&t->at[i]);
+    free_views(t->sum_of, t->n);
+    free_views(t->fresh_of, t->n);
+    hwb_tensor_release(t->sum);
+    hwb_tensor_release(t->fresh);
+    for (int k = 0; k < 2; k++) {
+        free_views(t->state_of[k], t->n);
+        hwb_tensor_release(t->state[k]);
+    }
+    hwb_model_release(t->model);
+    free(t);
+}
+
+/* A flat vector of zeros, and its parts in the parameters' order. */
+static hwb_status flat_with_views(hwb_trainer *t, hwb_tensor **flat, hwb_tensor ***views) {
+    hwb_shape s = {.ndim = 1, .dim = {hwb_model_num_parameters(t->model)}};
+    *views = calloc((size_t)t->n + 1, sizeof **views);
+    if (!*views) return oom(t->ctx);
+    HWB_TRY(hwb_tensor_zeros(t->ctx, flat, hwb_model_dtype(t->model), s));
+    int64_t at = 0;
+    for (int i = 0; i < t->n; i++) {
+        int64_t len = hwb_tensor_numel(hwb_model_parameter(t->model, i, NULL));
+        HWB_TRY(hwb_tensor_slice(t->ctx, &(*views)[i], *flat, 0, at, len, 1));
+        at += len;
+    }
+    return HWB_OK;
+}
+
+static hwb_status check_model(hwb_ctx *ctx, const hwb_model *m) {
+    for (int i = 0; i < hwb_model_parameter_count(m); i++) {
+        const char *name;
+        hwb_tensor *p = hwb_model_parameter(m, i, &name);
+        if (hwb_tensor_dtype(p) != hwb_model_dtype(m))
+            return hwb_fail(ctx, HWB_EDTYPE, "training wants one dtype: \"%s\" is %s among %s",
+                            name, hwb_dtype_name(hwb_tensor_dtype(p)),
+                            hwb_dtype_name(hwb_model_dtype(m)));
+        if (!hwb_tensor_is_contiguous(p))
+            return hwb_fail(ctx, HWB_EARG, "training wants dense parameters; \"%s\" is a view",
+                            name);
+    }
+    return hwb_model_parameter_count(m) ? HWB_OK
+                                        : hwb_fail(ctx, HWB_EARG, "the model has no parameters");
+}
+
+hwb_status hwb_trainer_new(hwb_ctx *ctx, hwb_trainer **out, hwb_model *m,
+                           const hwb_trainer_options *options) {
+    HWB_TRY(hwb_optim_check(ctx, &options->optim));
+    HWB_TRY(check_model(ctx, m));
+    hwb_trainer *t = calloc(1, sizeof *t);
+    if (!t) return oom(ctx);
+    t->ctx = ctx;
+    t->model = hwb_model_retain(m);
+    t->o = *options;
+    t->n = hwb_model_parameter_count(m);
+    t->empty = true;
+    hwb_status st = HWB_OK;
+    if (!t->o.loss) st = hwb_loss_named(ctx, &t->o.loss, "cross_entropy");
+    if (st == HWB_OK) st = flat_with_views(t, &t->sum, &t->sum_of);
+    for (int k = 0; st == HWB_OK && k < hwb_optim_states(&t->o.optim); k++)
+        st = flat_with_views(t, &t->state[k], &t->state_of[k]);
+    if (st == HWB_OK) *out = t;
+    else hwb_trainer_free(t);
+    return st;
+}
+
+/* ---- the program ---------------------------------------------------------------------- */
+
+/* Number of samples whose largest output is the label, as float32. */
+static hwb_status count_right(hwb_graph *g, hwb_id *right, hwb_id z, hwb_id target, bool *counts) {
+    const hwb_shape *s = hwb_graph_shape(g, z), *t = hwb_graph_shape(g, target);
+    hwb_shape scalar = {.ndim = 0};
+    *counts = s->ndim == t->ndim + 1 && !hwb_dtype_is_float(hwb_graph_dtype(g, target));
+    if (!*counts) return hwb_graph_fill(g, right, HWB_F32, scalar, 0);
+    HWB_TRY(hwb_argmax(g, right, z, 1, false));
+    HWB_TRY(hwb_cast(g, &target, target, HWB_I64));
+    HWB_TRY(hwb_eq(g, right, *right, target));
+    HWB_TRY(hwb_cast(g, right, *right, HWB_F32));
+    return hwb_sum(g, right, *right, 0, false);
+}
+
+static hwb_status outputs_of(hwb_trainer *t, compiled *c, const hwb_tracing *tr, hwb_id *outs) {
+    hwb_graph *g = tr->graph;
+    HWB_TRY(t->o.loss(t->o.loss_user, g, &outs[LOSS], tr->y, c->y, true));
+    if (hwb_shape_numel(hwb_graph_shape(g, outs[LOSS])) != 1)
+        return hwb_fail(t->ctx, HWB_ESHAPE, "the loss must be one number");
+    HWB_TRY(count_right(g, &outs[RIGHT], tr->y, c->y, &c->counts));
+    HWB_TRY(hwb_vjp(g, 1, &outs[LOSS], NULL, t->n, tr->parameters, &outs[FIRST_GRADIENT]));
+    for (int i = 0; i < t->n; i++) {
+        hwb_id *d = &outs[FIRST_GRADIENT + i];
+        if (*d == HWB_NONE) HWB_TRY(hwb_zeros_like(g, d, tr->parameters[i]));
+    }
+    c->buffers = calloc((size_t)hwb_graph_update_count(g) + 1, sizeof *c->buffers);
+    if (!c->buffers) return oom(t->ctx);
+    for (int i = 0; i < hwb_graph_update_count(g); i++)
+        c->buffers[c->n_buffers++] =
+            hwb_tensor_retain(hwb_graph_update_at(g, i, &outs[FIRST_GRADIENT + t->n + i]));
+    return HWB_OK;
+}
+
+static hwb_status compile(hwb_trainer *t, compiled *c) {
+    hwb_tracing tr;
+    hwb_id *outs = NULL;
+    HWB_TRY(hwb_model_trace_begin(t->ctx, t->model, &tr));
+    hwb_status st =
+        hwb_model_trace_forward(t->ctx, t->model, &tr, c->x_dtype, &c->x_shape, !t->o.eval_mode);
+    if (st == HWB_OK)
+        st = hwb_graph_input(tr.graph, &c->y, HWB_ROLE_DATA, c->y_dtype, c->y_shape, "target");
+    size_t n = (size_t)(FIRST_GRADIENT + t->n + hwb_graph_update_count(tr.graph));
+    if (st == HWB_OK && !(outs = calloc(n, sizeof *outs))) st = oom(t->ctx);
+    if (st == HWB_OK) st = outputs_of(t, c, &tr, outs);
+    c->x = tr.x;
+    if (st == HWB_OK) st = hwb_compile(t->ctx, &c->program, tr.graph, (int)n, outs, NULL);
+    free(outs);
+    hwb_tracing_free(&tr);
+    return st;
+}
+
+static hwb_status compiled_for(hwb_trainer *t, hwb_tensor *x, hwb_tensor *y, compiled **out) {
+    const hwb_shape *xs = hwb_tensor_shape(x), *ys = hwb_tensor_shape(y);
+    for (int i = 0; i < t->count; i++) {
+        compiled *c = &t->at[i];
+        if (!hwb_shape_equal(&c->x_shape, xs) || !hwb_shape_equal(&c->y_shape, ys) ||
+            c->x_dtype != hwb_tensor_dtype(x) || c->y_dtype != hwb_tensor_dtype(y))
+            continue;
+        *out = c;
+        return HWB_OK;
+    }
+    compiled c = {.x_shape = *xs,
+                  .y_shape = *ys,
+                  .x_dtype = hwb_tensor_dtype(x),
+                  .y_dtype = hwb_tensor_dtype(y)};
+    hwb_status st = compile(t, &c);
+    if (st != HWB_OK) {
+        free_compiled(&c);
+        return st;
+    }
+    if (t->count == MAX_PROGRAMS) { /* the oldest goes */
+        free_compiled(&t->at[0]);
+        memmove(t->at, t->at + 1, (MAX_PROGRAMS - 1) * sizeof *t->at);
+        t->count--;
+    }
+    t->at[t->count] = c;
+    *out = &t->at[t->count++];
+    return HWB_OK;
+}
+
+/* ---- gradients ---------------------------------------------------------------------------- */
+
+static hwb_status run(hwb_trainer *t, compiled *c, hwb_tensor *x, hwb_tensor *y,
+                      hwb_tensor *const *gradients, double *loss, int64_t *right) {
+    int n = FIRST_GRADIENT + t->n + c->n_buffers;
+    hwb_tensor **outs = calloc((size_t)n, sizeof *outs);
+    if (!outs) return oom(t->ctx);
+    for (int i = 0; i < t->n; i++) outs[FIRST_GRADIENT + i] = gradients[i];
+    hwb_status st = hwb_program_set(t->ctx, c->program, c->x, x);
+    if (st == HWB_OK) st = hwb_program_set(t->ctx, c->program, c->y, y);
+    if (st == HWB_OK) st = hwb_program_run_into(t->ctx, c->program, outs);
+    if (st == HWB_OK) {
+        *loss = hwb_tensor_get(outs[LOSS], 0);
+        *right = c->counts ? (int64_t)hwb_tensor_get(outs[RIGHT], 0) : -1;
+    }
+    for (int i = 0; st == HWB_OK && i < c->n_buffers; i++)
+        st = hwb_tensor_copy(t->ctx, c->buffers[i], outs[FIRST_GRADIENT + t->n + i]);
+    for (int i = 0; i < n; i++) /* on failure what was made is already gone */
+        if (i < FIRST_GRADIENT || i >= FIRST_GRADIENT + t->n) hwb_tensor_release(outs[i]);
+    free(outs);
+    return st;
+}
+
+/* to = weight * from (+ to) */
+static void add_scaled(hwb_tensor *to, const hwb_tensor *from, double weight, bool set) {
+    int64_t n = hwb_tensor_numel(to);
+    if (hwb_tensor_dtype(to) == HWB_F32) {
+        float *a = hwb_tensor_data(to), w = (float)weight;
+        const float *b = hwb_tensor_data(from);
+        for (int64_t i = 0; i < n; i++) a[i] = set ? w * b[i] : a[i] + w * b[i];
+    } else {
+        double *a = hwb_tensor_data(to);
+        const double *b = hwb_tensor_data(from);
+        for (int64_t i = 0; i < n; i++) a[i] = set ? weight * b[i] : a[i] + weight * b[i];
+    }
+    hwb_tensor_touch(to);
+}
+
+hwb_status hwb_trainer_gradient(hwb_ctx *ctx, hwb_trainer *t, hwb_tensor *x, hwb_tensor *y,
+                                double weight, double *loss, int64_t *right) {
+    compiled *c;
+    if (!isfinite(weight)) return hwb_fail(ctx, HWB_EARG, "gradient: weight %g", weight);
+    HWB_TRY(compiled_for(t, x, y, &c));
+    if (t->empty) { /* the first micro-batch needs no second vector */
+        HWB_TRY(run(t, c, x, y, t->sum_of, loss, right));
+        if (weight != 1) add_scaled(t->sum, t->sum, weight, true);
+        t->empty = false;
+        return HWB_OK;
+    }
+    if (!t->fresh) HWB_TRY(flat_with_views(t, &t->fresh, &t->fresh_of));
+    HWB_TRY(run(t, c, x, y, t->fresh_of, loss, right));
+    add_scaled(t->sum, t->fresh, weight, false);
+    return HWB_OK;
+}
+
+hwb_tensor *hwb_trainer_flat_gradient(hwb_trainer *t) {
+    return t->sum;
+}
+
+double hwb_trainer_norm(const hwb_trainer *t) {
+    return sqrt(hwb_tensor_dot(t->sum, t->sum));
+}
+
+hwb_status hwb_trainer_clear(hwb_ctx *ctx, hwb_trainer *t) {
+    t->empty = true;
+    return hwb_tensor_fill(ctx, t->sum, 0);
+}
+
+/* ---- updates ------------------------------------------------------------------------------- */
+
+hwb_status hwb_trainer_update(hwb_ctx *ctx, hwb_trainer *t, double lr) {
+    const hwb_optim_options *o = &t->o.optim;
+    if (t->empty) return hwb_fail(ctx, HWB_EARG, "update: no gradient was taken");
+    if (!isfinite(lr)) return hwb_fail(ctx, HWB_EARG, "update: learning rate %g", lr);
+    double norm = o->clip > 0 ? hwb_trainer_norm(t) : 0;
+    if (o->clip > 0 && norm > o->clip) add_scaled(t->sum, t->sum, o->clip / norm, true);
+    t->steps++;
+    for (int i = 0; i < t->n; i++) {
+        hwb_tensor *p = hwb_model_parameter(t->model, i, NULL), *state[2] = {NULL, NULL};
+        for (int k = 0; k < 2; k++)
+            if (t->state[k]) state[k] = t->state_of[k][i];
+        bool decay = o->decay_vectors || hwb_tensor_shape(p)->ndim > 1;
+        HWB_TRY(hwb_optim_apply(ctx, o, p, t->sum_of[i], state, t->steps, lr, decay));
+    }
+    t->empty = true;
+    return HWB_OK;
+}
+
+/* ---- state ----------------------------------------------------------------------------------- */
+
+int64_t hwb_trainer_steps(const hwb_trainer *t) {
+    return t->steps;
+}
+
+int hwb_trainer_states(const hwb_trainer *t, hwb_tensor **state) {
+    for (int k = 0; k < 2; k++) state[k] = t->state[k];
+    return hwb_optim_states(&t->o.optim);
+}
+
+hwb_status hwb_trainer_restore(hwb_ctx *ctx, hwb_trainer *t, int64_t steps, int n,
+                               hwb_tensor *const *state) {
+    int want = hwb_optim_states(&t->o.optim);
+    if (n != want || steps < 0)
+        return hwb_fail(ctx, HWB_EARG, "the optimizer keeps %d vectors, %d were saved", want, n);
+    for (int k = 0; k < n; k++) {
+        char got[HWB_SHAPE_TEXT];
+        if (hwb_tensor_numel(state[k]) != hwb_tensor_numel(t->state[k]))
+            return hwb_fail(ctx, HWB_ESHAPE, "the model has %lld parameters, the saved state is %s",
+                            (long long)hwb_tensor_numel(t->state[k]),
+                            hwb_shape_text(hwb_tensor_shape(state[k]), got));
+    }
+    for (int k = 0; k < n; k++) HWB_TRY(hwb_tensor_copy(ctx, t->state[k], state[k]));
+    t->steps = steps;
+    return hwb_trainer_clear(ctx, t);
+}

@@ -1,0 +1,74 @@
+/*
+ * bind_loss.c: losses named, or written in Lua as f(output, target [, reduce]).
+ *
+ * A Lua function is held by a userdata that the operator or trainer keeps as
+ * long as the engine may call it.
+ */
+#include "bind_i.h"
+
+#define LOSS "hwb.loss"
+
+typedef struct lua_loss {
+    lua_State *L; /* the thread that uses the loss at the moment */
+    int ref;      /* of the function, in the registry */
+} lua_loss;
+
+/* Integer targets are 1-based in Lua. */
+static hwb_status call_loss(void *user, hwb_graph *g, hwb_id *loss, hwb_id output, hwb_id target,
+                            bool reduce) {
+    lua_loss *f = user;
+    lua_State *L = f->L;
+    hwb_ctx *ctx = hwb_graph_ctx(g);
+    if (!hwb_dtype_is_float(hwb_graph_dtype(g, target)))
+        HWB_TRY(hwb_add_scalar(g, &target, target, 1));
+    if (!lua_checkstack(L, 16)) return hwb_fail(ctx, HWB_ENOMEM, "out of Lua stack");
+    lua_rawgeti(L, LUA_REGISTRYINDEX, f->ref);
+    hwb__lpush_traced(L, g, output);
+    hwb__lpush_traced(L, g, target);
+    lua_pushboolean(L, reduce);
+    HWB_TRY(hwb__lpcall(L, 3, 1));
+    hwb__ltensor *t = hwb__ltest(L, -1);
+    hwb_status st = HWB_OK;
+    if (!t || t->g != g)
+        st = hwb_fail(ctx, HWB_EARG,
+                      "the loss function must return a tensor computed from its "
+                      "arguments");
+    else *loss = t->id;
+    lua_pop(L, 1);
+    return st;
+}
+
+static int loss_gc(lua_State *L) {
+    lua_loss *u = luaL_checkudata(L, 1, LOSS);
+    luaL_unref(L, LUA_REGISTRYINDEX, u->ref);
+    u->ref = LUA_NOREF;
+    return 0;
+}
+
+void hwb__lread_loss(lua_State *L, int options, hwb_loss_fn *fn, void **user) {
+    options = lua_absindex(L, options);
+    if (lua_getfield(L, options, "loss") != LUA_TFUNCTION) {
+        hwb__lcheck(L, hwb_loss_named(hwb_lua_ctx(L), fn, luaL_optstring(L, -1, "cross_entropy")));
+        lua_pop(L, 1);
+        lua_pushnil(L);
+        return;
+    }
+    lua_loss *u = lua_newuserdatauv(L, sizeof *u, 0);
+    *u = (lua_loss){L, LUA_NOREF};
+    if (luaL_newmetatable(L, LOSS)) {
+        lua_pushcfunction(L, loss_gc);
+        lua_setfield(L, -2, "__gc");
+        lua_pushboolean(L, 0);
+        lua_setfield(L, -2, "__metatable");
+    }
+    lua_setmetatable(L, -2);
+    lua_insert(L, -2); /* userdata function */
+    u->ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    *fn = call_loss;
+    *user = u;
+}
+
+void hwb__luse_loss(lua_State *L, int arg) {
+    lua_loss *u = luaL_testudata(L, arg, LOSS);
+    if (u) u->L = L;
+}
