@@ -12,6 +12,7 @@
 #include "curvature/curvature_i.h"
 
 #include "ad/ad.h"
+#include "compile/compile_i.h"
 #include "graph/build.h"
 
 #include <stdlib.h>
@@ -72,6 +73,26 @@ static hwb_status trace_loss(assembly *a, hwb_tensor *x, hwb_tensor *y) {
         return hwb_fail(a->ctx, HWB_EARG, "the forward pass marks no activation called \"%s\"",
                         c->name);
     return HWB_OK;
+}
+
+/* Batch-norms go into the convolutions before derivatives are taken. */
+static hwb_status fold_norms(assembly *a) {
+    hwb_graph *g = NULL;
+    hwb_id keep[2] = {a->loss, a->t.y}, *map = malloc((size_t)a->g->count * sizeof *map);
+    if (!map) return oom(a->ctx);
+    hwb_status st = hwb__fold_norm(a->g, &g, 2, keep, map);
+    if (st == HWB_OK) {
+        hwb_graph_release(a->g);
+        a->g = a->t.graph = g;
+        a->loss = keep[0];
+        a->t.y = keep[1];
+        a->t.x = map[a->t.x];
+        a->target = map[a->target];
+        for (int i = 0; i < a->t.n_parameters; i++) a->t.parameters[i] = map[a->t.parameters[i]];
+        for (int i = 0; i < a->n; i++) a->wrt[i] = map[a->wrt[i]];
+    }
+    free(map);
+    return st;
 }
 
 /* ---- flat vectors ------------------------------------------------------------------ */
@@ -224,6 +245,7 @@ hwb_status hwb__assemble(hwb_ctx *ctx, hwb_curvature *c, int64_t k, hwb_tensor *
                      .y_dtype = hwb_tensor_dtype(y),
                      .k = k};
     hwb_status st = trace_loss(&a, x, y);
+    if (st == HWB_OK) st = fold_norms(&a);
     if (st == HWB_OK) st = build(&a, k, &r);
     if (st == HWB_OK) st = give_zero_tap(&a, &r);
     if (st == HWB_OK && c->activation) c->tap_shape = *hwb_graph_shape(a.g, a.wrt[0]);

@@ -53,6 +53,12 @@ static hwb_status batch_next(hwb_ctx *ctx, void *self, hwb_tensor **x, hwb_tenso
     int64_t left = hwb_tensor_shape(s->x)->dim[0] - s->at, n = left < s->micro ? left : s->micro;
     *x = *y = NULL;
     if (left <= 0) return HWB_OK;
+    if (s->micro == 0) { /* whole */
+        s->at += left;
+        *x = hwb_tensor_retain(s->x);
+        *y = hwb_tensor_retain(s->y);
+        return HWB_OK;
+    }
     HWB_TRY(hwb_tensor_slice(ctx, x, s->x, 0, s->at, n, 1));
     hwb_status st = hwb_tensor_slice(ctx, y, s->y, 0, s->at, n, 1);
     if (st != HWB_OK) {
@@ -75,12 +81,13 @@ hwb_status hwb_source_batch(hwb_ctx *ctx, hwb_source *out, hwb_tensor *x, hwb_te
                             int64_t micro) {
     const hwb_shape *xs = hwb_tensor_shape(x), *ys = hwb_tensor_shape(y);
     char a[HWB_SHAPE_TEXT], b[HWB_SHAPE_TEXT];
-    if (xs->ndim < 1 || ys->ndim < 1 || xs->dim[0] != ys->dim[0] || xs->dim[0] < 1)
+    /* Un-split, only the loss has to make sense of the targets (one a token, say). */
+    if (xs->ndim < 1 || ys->ndim < 1 || xs->dim[0] < 1 || (micro > 0 && xs->dim[0] != ys->dim[0]))
         return hwb_fail(ctx, HWB_ESHAPE, "a batch needs as many inputs as targets: %s and %s",
                         hwb_shape_text(xs, a), hwb_shape_text(ys, b));
     batch_source *s = malloc(sizeof *s);
     if (!s) return oom(ctx);
-    *s = (batch_source){hwb_tensor_retain(x), hwb_tensor_retain(y), micro > 0 ? micro : xs->dim[0],
+    *s = (batch_source){hwb_tensor_retain(x), hwb_tensor_retain(y), micro > 0 ? micro : 0,
                         0};
     *out = (hwb_source){s, batch_rewind, batch_next, batch_free};
     return HWB_OK;

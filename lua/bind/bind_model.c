@@ -273,10 +273,21 @@ static int tap(lua_State *L) {
     return 1;
 }
 
-/* hwb.engine.update(buffer, value): after the run the buffer gets the value */
+/* hwb.engine.lift(x, t) -> the node of x's trace that stands for tensor t */
+static int lift(lua_State *L) {
+    hwb__ltensor *x = check_traced(L, 1);
+    hwb_id y;
+    hwb__lcheck(L, hwb_graph_lift(x->g, &y, hwb__lcheck_tensor(L, 2)));
+    hwb__lpush_traced(L, x->g, y);
+    return 1;
+}
+
+/* hwb.engine.update(buffer, value): after the run the buffer (concrete, or as
+ * lifted) gets the value */
 static int update(lua_State *L) {
-    hwb_tensor *buffer = hwb__lcheck_tensor(L, 1);
-    hwb__ltensor *value = check_traced(L, 2);
+    hwb__ltensor *b = hwb__lcheck_any(L, 1), *value = check_traced(L, 2);
+    hwb_tensor *buffer = b->t ? b->t : hwb_graph_tensor(b->g, b->id);
+    luaL_argcheck(L, buffer, 1, "a buffer expected");
     hwb__lcheck(L, hwb_graph_update(value->g, buffer, value->id));
     return 0;
 }
@@ -286,8 +297,7 @@ static const luaL_Reg functions[] = {
     {"is_traced", is_traced},
     {"push_scope", push_scope},
     {"pop_scope", pop_scope},
-    {"tap", tap},
-    {"update", update},
+    {"tap", tap}, {"update", update}, {"lift", lift},
     {NULL, NULL},
 };
 

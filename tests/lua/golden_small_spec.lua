@@ -12,7 +12,9 @@ local small = golden.load("small.json")
 local MLP = nn.Module:extend("GoldenMLP")
 function MLP:init(o)
   self.activations = o.activations
-  self.fc1, self.fc2, self.fc3 = nn.Linear{ 5, 7 }, nn.Linear{ 7, 6 }, nn.Linear{ 6, 4 }
+  self.fc1 = nn.Linear{ 5, 7 }
+  self.fc2 = nn.Linear{ 7, 6 }
+  self.fc3 = nn.Linear{ 6, 4 }
 end
 function MLP:forward(x)
   for i = 1, 3 do
@@ -30,7 +32,7 @@ function ConvNet:init()
   self.conv2 = nn.Conv2d{ 8, 6, kernel = 3, padding = 2, dilation = 2, groups = 2 }
   self.bn2 = nn.BatchNorm2d{ 6 }
   self.conv3 = nn.Conv2d{ 6, 6, kernel = { 3, 2 }, padding = { 1, 0 }, groups = 6 }
-  self.fc = nn.Linear{ 24, 5 }
+  self.fc = nn.Linear{ 18, 5 }
 end
 function ConvNet:forward(x)
   x = self.bn1(self.conv1(x)):relu():max_pool2d{ kernel = 3, stride = 2, padding = 1 }
@@ -63,7 +65,8 @@ local Layer = nn.Module:extend("GoldenLayer")
 function Layer:init()
   for _, k in ipairs{ "q", "k", "v", "o" } do self[k] = nn.Linear{ 8, 8 } end
   self.norm1 = nn.LayerNorm{ 8, eps = 1e-12 }
-  self.up, self.down = nn.Linear{ 8, 16 }, nn.Linear{ 16, 8 }
+  self.up = nn.Linear{ 8, 16 }
+  self.down = nn.Linear{ 16, 8 }
   self.norm2 = nn.LayerNorm{ 8, eps = 1e-12 }
 end
 function Layer:forward(x, mask)
@@ -80,19 +83,20 @@ function Embed:init()
   self.position = nn.parameter(hwb.zeros(7, 8))
   self.norm = nn.LayerNorm{ 8, eps = 1e-12 }
 end
-function Embed:forward(ids) return self.norm(self.word:gather(1, ids) + self.position) end
+function Embed:forward(ids) return self.norm(self.word:index_select(1, ids) + self.position) end
 
 local Encoder = nn.Module:extend("GoldenEncoder")
 function Encoder:init(o)
   self.mask, self.keep = o.mask, o.keep
   self.embed = Embed{}
-  self.layer1, self.layer2 = Layer{}, Layer{}
+  self.layer1 = Layer{}
+  self.layer2 = Layer{}
   self.head = nn.Linear{ 8, 5 }
 end
 function Encoder:forward(ids)
   local x = self.embed(ids)
   x = self.layer2(self.layer1(x, self.mask), self.mask)
-  return self.head(x):reshape(-1, 5):gather(1, self.keep)
+  return self.head(x):reshape(-1, 5):index_select(1, self.keep)
 end
 
 ---------------------------------------------------------------------------

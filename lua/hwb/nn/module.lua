@@ -11,7 +11,9 @@
 --     function Scale:forward(x) return x * self.scale end
 --     local m = Scale{n = 10}
 --
--- Modules start in evaluation mode; hwb.train switches modes itself.
+-- Modules start in evaluation mode; hwb.train switches modes itself.  Assign one
+-- field a statement: Lua carries out `self.a, self.b = x, y` from right to left,
+-- and parameters are ordered by assignment.
 
 local hwb = require "hwb"
 
@@ -232,12 +234,29 @@ end
 ---------------------------------------------------------------------------
 -- the engine's model
 
+-- In a trace every parameter and buffer is its node of the graph, so that
+-- whatever a forward pass does with it (a view, exp(scale)) is traced too.
+local function lift_all(root, x)
+  local saved = {}
+  walk(root, "", function(m)
+    for _, key in ipairs(m._order) do
+      local t = rawget(m, key)
+      if m._kind[key] ~= "module" and t then
+        saved[#saved + 1] = { m, key, t }
+        rawset(m, key, hwb.engine.lift(x, t))
+      end
+    end
+  end, {})
+  return saved
+end
+
 local function traced_forward(root)
   return function(x, train)
-    local outer = trace
+    local outer, saved = trace, lift_all(root, x)
     trace = { train = train, root = root }
     local ok, y = pcall(root.forward, root, x)
     trace = outer
+    for _, s in ipairs(saved) do rawset(s[1], s[2], s[3]) end
     if not ok then error(y, 0) end
     return y
   end
