@@ -148,6 +148,7 @@ is 143
 start_loop
 kill -KILL $job
 wait $job 2>/dev/null
+killed=$(readlink runs/latest)
 run runs list
 is 0
 out_has killed
@@ -160,7 +161,7 @@ is 0
 run runs show
 is 0
 out_has "recipe   demo" "bits     2" "nested.x"
-run runs diff latest "$(basename "$(ls -d runs/*-demo-* | head -1)")"
+run runs diff latest "$killed"
 is 0
 out_has "args.bits" status
 run runs show nothing && is 3
