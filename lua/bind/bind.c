@@ -105,6 +105,7 @@ int luaopen_hwb(lua_State *L) {
     hwb__lopen_random(L);
     hwb__lopen_ad(L);
     hwb__lopen_model(L);
+    hwb__lopen_bundle(L);
     hwb__lopen_data(L);
     hwb__lopen_curvature(L);
     hwb__lopen_quant(L);
