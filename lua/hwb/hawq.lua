@@ -231,5 +231,6 @@ end
 hawq.allocate = require("hwb.allocate").allocate
 hawq.reverse = require("hwb.allocate").reverse
 hawq.uniform = require("hwb.allocate").uniform
+hawq.evaluate = require("hwb.allocate").evaluate
 
 return hawq
