@@ -33,7 +33,14 @@ hwb_status hwb__llift_number(hwb__lcall *c, hwb_id *out, lua_State *L, int arg, 
         else if (dtype == HWB_U8 || (dtype == HWB_BOOL && !lua_isboolean(L, arg))) dtype = HWB_I64;
         else if (dtype == HWB_I32 && fabs(v) > INT32_MAX) dtype = HWB_I64;
     }
-    return hwb_graph_fill(c->g, out, dtype, scalar, v);
+    bool common = v == floor(v) && fabs(v) <= 16;
+    if (!c->e || common) return hwb_graph_fill(c->g, out, dtype, scalar, v);
+    /* An input, not a constant: a loop over many values compiles one program. */
+    hwb_tensor *t;
+    HWB_TRY(hwb_tensor_scalar(c->ctx, &t, dtype, v));
+    hwb_status st = hwb_eager_lift(c->e, out, t);
+    hwb_tensor_release(t);
+    return st;
 }
 
 /* The dtype that a number takes: of a float tensor among the arguments, else of
