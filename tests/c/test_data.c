@@ -151,10 +151,10 @@ static void test_cifar100(void **state) {
 /* The real test set, where it has been unpacked: 1000 of each class. */
 static void test_cifar_real(void **state) {
     (void)state;
-    hwb_ctx *ctx = test_ctx_new();
     hwb_dataset *ds;
     const char *root = getenv("HWB_TEST_CIFAR10");
     if (!root) TEST_SKIP("$HWB_TEST_CIFAR10 names no folder with cifar-10-batches-bin/");
+    hwb_ctx *ctx = test_ctx_new();
     assert_ok(ctx, hwb_dataset_cifar(ctx, &ds, 10, root, "test"));
     assert_int_equal(hwb_dataset_count(ds), 10000);
     int count[10] = {0};
@@ -331,12 +331,12 @@ static void test_image_folder(void **state) {
 
 static void test_imagenet_sample(void **state) {
     (void)state;
-    hwb_ctx *ctx = test_ctx_new();
     test_path buf;
     const char *path;
     hwb_dataset *ds;
     hwb_tensor *x, *y;
     NEED_DATA(path, "imagenet-sample/val", buf);
+    hwb_ctx *ctx = test_ctx_new();
     assert_ok(ctx, hwb_dataset_folder(ctx, &ds, path, 256, 224));
     assert_int_equal(hwb_dataset_count(ds), 250);
     assert_int_equal(hwb_dataset_classes(ds), 250);

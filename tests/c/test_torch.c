@@ -54,12 +54,12 @@ static void check_checkpoint(hwb_bundle *b) {
 
 static void test_zip_and_legacy(void **state) {
     (void)state;
-    hwb_ctx *ctx = test_ctx_new();
     test_path zip, legacy;
     const char *z, *l;
     hwb_bundle *b;
     GOLDEN(z, "checkpoint_zip.pt", zip);
     GOLDEN(l, "checkpoint_legacy.pt", legacy);
+    hwb_ctx *ctx = test_ctx_new();
     assert_ok(ctx, hwb_io_load(ctx, &b, z));
     assert_string_equal(hwb_bundle_meta(b, "hwb.format"), "pytorch");
     check_checkpoint(b);
@@ -73,11 +73,11 @@ static void test_zip_and_legacy(void **state) {
 
 static void test_npz(void **state) {
     (void)state;
-    hwb_ctx *ctx = test_ctx_new();
     test_path buf;
     const char *path;
     hwb_bundle *b;
     GOLDEN(path, "arrays.npz", buf);
+    hwb_ctx *ctx = test_ctx_new();
     assert_ok(ctx, hwb_io_load(ctx, &b, path));
     check_values(b, "x", "2x3", HWB_F64, 6, (double[]){0, 1, 2, 3, 4, 5});
     check_values(b, "fortran", "2x3", HWB_F32, 6, (double[]){0, 1, 2, 3, 4, 5});
@@ -91,10 +91,10 @@ static void test_npz(void **state) {
 /* A file cut at any byte is refused and leaves nothing behind; a file with one
  * byte changed may load, but must not do harm. */
 static void cut_and_bend(const char *name) {
-    hwb_ctx *ctx = test_ctx_new();
     test_path buf;
     const char *path = test_source(name, buf);
     if (!path) TEST_SKIP("%s is not in $HWB_TEST_SOURCE", name);
+    hwb_ctx *ctx = test_ctx_new();
     uint8_t *p;
     size_t n;
     hwb_bundle *b;
@@ -454,18 +454,18 @@ static void test_zip_entries(void **state) {
 
 static void test_real_checkpoints(void **state) {
     (void)state;
-    hwb_ctx *ctx = test_ctx_new();
-    test_path buf;
-    const char *path;
+    test_path buf, buf2;
+    const char *path, *second;
     hwb_bundle *b;
     NEED_DATA(path, "weights/resnet20-12fca82f.th", buf);
+    NEED_DATA(second, "weights/pyhessian-resnet20.pkl", buf2);
+    hwb_ctx *ctx = test_ctx_new();
     assert_ok(ctx, hwb_io_load(ctx, &b, path));
     assert_int_equal(hwb_bundle_count(b), 97);
     assert_string_equal(hwb_bundle_name(b, 0), "conv1.weight");
     assert_near(atof(hwb_bundle_meta(b, "best_prec1")), 91.78, 1e-4);
     hwb_bundle_free(b);
-    NEED_DATA(path, "weights/pyhessian-resnet20.pkl", buf);
-    assert_ok(ctx, hwb_io_load(ctx, &b, path));
+    assert_ok(ctx, hwb_io_load(ctx, &b, second));
     assert_int_equal(hwb_bundle_count(b), 128);
     int64_t floats = 0;
     for (int64_t i = 0; i < 128; i++)
