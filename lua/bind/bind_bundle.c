@@ -95,8 +95,8 @@ static int save(lua_State *L) {
     lua_pushnil(L);
     while (has_meta && lua_next(L, 3)) {
         luaL_argcheck(L, lua_type(L, -2) == LUA_TSTRING, 3, "keys are strings");
-        hwb__lcheck(
-            L, hwb_bundle_set_meta(ctx, *slot, lua_tostring(L, -2), luaL_tolstring(L, -1, NULL)));
+        const char *key = lua_tostring(L, -2), *value = luaL_tolstring(L, -1, NULL);
+        hwb__lcheck(L, hwb_bundle_set_meta(ctx, *slot, key, value));
         lua_pop(L, 2);
     }
     hwb_status st = hwb_io_save_safetensors(ctx, *slot, path);

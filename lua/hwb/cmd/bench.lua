@@ -68,11 +68,9 @@ return function(options, rest)
   end
   local shown = {}
   for i, row in ipairs(rows) do
-    local peak = row.peak or row.peak_bytes or row.bytes
-    shown[i] = {case = row.case, median = row.median and text.duration(row.median) or "",
-      least = (row.min or row.least) and text.duration(row.min or row.least) or "",
-      ["peak memory"] = peak and text.bytes(math.floor(peak)) or ""}
+    shown[i] = {case = row.case, median = text.duration(row.seconds_median), least = text.duration(row.seconds_min),
+      most = text.duration(row.seconds_max), ["peak MiB"] = row.peak_mib}
   end
-  print(text.table(shown, {"case", "median", "least", "peak memory"}))
+  print(text.table(shown, {"case", "median", "least", "most", "peak MiB"}))
   return 0
 end

@@ -7,8 +7,9 @@ local text = require "hwb.text"
 local function list(options)
   local rows = hwb.json.array{}
   for i, name in ipairs(hwb.models.list()) do
-    local model = hwb.models[name]{}
-    rows[i] = {name = name, parameters = model:num_parameters()}
+    -- some need sizes that have no default
+    local ok, model = pcall(hwb.models[name], {})
+    rows[i] = {name = name, parameters = ok and model:num_parameters() or nil}
   end
   if options.json then
     print(hwb.json.encode({schema = 1, models = rows}, {indent = 2}))
