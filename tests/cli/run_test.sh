@@ -213,3 +213,36 @@ ok "the metrics of a resumed run" cmp -s want.jsonl runs/latest/metrics.jsonl
 echo '-- changed' >>long.lua
 run run --resume runs/latest long.lua && is 2 && err_has "not the recipe"
 run run --resume nowhere && is 3
+
+# the same with tensors and the random numbers in the state
+cat >tensors.lua <<'EOF'
+return {
+  args = {steps = 12, stop = 0},
+  run = function(hwb, args, run)
+    local state = run:restore() or {step = 0, w = hwb.zeros(4, 3), sums = {}}
+    while state.step < args.steps do
+      state.w = state.w * 0.9 + hwb.randn(4, 3)
+      state.step = state.step + 1
+      state.sums[state.step] = state.w:sum():item()
+      run:checkpoint(state)
+      if state.step == args.stop and not run.resumed then error("stopped half way") end
+    end
+    run:result{sums = state.sums, norm = state.w:norm():item()}
+  end,
+}
+EOF
+rm -rf runs
+run run tensors.lua --seed 5 -q
+is 0
+want=$(field runs/latest/result.json 'v.norm, #v.sums')
+run run tensors.lua --seed 5 -q --stop 7
+is 1
+run run --resume runs/latest -q
+is 0
+[ "$(field runs/latest/result.json 'v.norm, #v.sums')" = "$want" ] || fail "tensors of a resumed run differ"
+[ "$(ls runs/latest/checkpoints/*.safetensors | wc -l)" = 1 ] || fail "old checkpoints are left behind"
+run run tensors.lua --seed 5 -q --stop 7
+is 1
+printf 'x' >>"$(ls runs/latest/checkpoints/*.safetensors)"
+run run --resume runs/latest
+is 3

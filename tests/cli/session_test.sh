@@ -119,6 +119,25 @@ send \x04
 exit 0
 EOF
 
+# Ctrl-C inside an engine call: the solver stops, what there was is still there
+pty_script <<'EOF'
+expect hwb> 
+send m = hwb.models.resnet20{}; x = hwb.randn(64, 3, 32, 32); y = hwb.ones(64):to("int64")\n
+send H = hwb.hessian(m, {loss = "cross_entropy", data = {x, y}})\n
+expect H = 
+expect hwb> 
+send e = H:eigs{k = 3, maxiter = 5000, tol = 1e-15}\n
+sleep 2500
+send \x03
+expect interrupted
+expect hwb> 
+send H.n\n
+expect 269722
+expect hwb> 
+send \x04
+exit 0
+EOF
+
 # a second press explains, a third leaves
 pty_script <<'EOF'
 expect hwb> 

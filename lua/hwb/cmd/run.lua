@@ -91,6 +91,8 @@ end
 -- --resume: the recipe copy in the folder, unless the file is given again.
 local function resumed_file(options, rest)
   local dir = options.resume:gsub("/+$", "")
+  local link = sys.stat(dir, true)
+  if link and link.type == "link" then dir = sys.realpath(dir) or dir end -- runs/latest
   local saved, why = sys.read(dir .. "/run.json")
   if not saved then sys.raise("EIO", "--resume: " .. why) end
   local record, problem = hwb.json.decode(saved)
