@@ -91,15 +91,33 @@ typedef struct grouper {
     hwb__groups *q;
     hwb_id **members; /* by unit; NULL once merged away */
     int *n_members;
-    int *seen; /* by unit: last search that visited it */
+    int *straddle; /* by node: units with members (or an add_to) on both sides of it */
+    int *seen;     /* by unit: last search that visited it */
     int search;
     int *stack;
     const int *uses; /* by node: readers of its value */
 } grouper;
 
+/* The last node that unit u waits for: a member, or what one adds to in place. */
+static hwb_id newest(const grouper *c, int u) {
+    hwb_id last = HWB_NONE;
+    for (int m = 0; m < c->n_members[u]; m++) {
+        hwb_id id = c->members[u][m], add = c->q->add_to[id];
+        if (id > last) last = id;
+        if (add > last) last = add;
+    }
+    return last;
+}
+
+/* Add `sign` to the count of straddling units along the extent of unit u. */
+static void count_straddle(grouper *c, int u, int sign) {
+    hwb_id last = newest(c, u);
+    for (hwb_id id = c->members[u][0]; id < last; id++) c->straddle[id] += sign;
+}
+
 /* Can unit `from` reach, going backwards, one of the units in `merge`?  Units
- * older than every member of the merge cannot. */
-static bool reaches(grouper *c, int from, int n, const int *merge, hwb_id oldest) {
+ * that end at `cut`, which no unit straddles, cannot. */
+static bool reaches(grouper *c, int from, int n, const int *merge, hwb_id cut) {
     int top = 0;
     if (c->seen[from] == c->search) return false;
     c->seen[from] = c->search;
@@ -108,7 +126,7 @@ static bool reaches(grouper *c, int from, int n, const int *merge, hwb_id oldest
         int u = c->stack[--top];
         for (int k = 0; k < n; k++)
             if (u == merge[k]) return true;
-        if (c->members[u][c->n_members[u] - 1] < oldest) continue;
+        if (newest(c, u) <= cut) continue;
         for (int m = 0; m < c->n_members[u]; m++) {
             hwb_id id = c->members[u][m];
             const hwb__node *node = c->g->nodes[id];
@@ -137,6 +155,8 @@ static bool makes_cycle(grouper *c, int n, const int *merge) {
     hwb_id oldest = c->g->count;
     for (int k = 0; k < n; k++)
         if (c->members[merge[k]][0] < oldest) oldest = c->members[merge[k]][0];
+    hwb_id cut = oldest - 1;
+    while (cut >= 0 && c->straddle[cut]) cut--;
     c->search++;
     for (int k = 0; k < n; k++)
         for (int m = 0; m < c->n_members[merge[k]]; m++) {
@@ -149,7 +169,7 @@ static bool makes_cycle(grouper *c, int n, const int *merge) {
                     if (c->g->nodes[v]->op == HWB_OP_SUM || v != node->in[i]) return true;
                     continue;
                 }
-                if (reaches(c, u, n, merge, oldest)) return true;
+                if (reaches(c, u, n, merge, cut)) return true;
             }
         }
     return false;
@@ -213,6 +233,7 @@ static hwb_status join(grouper *c, int n, const int *merge) {
     total = 0;
     for (int k = 0; k < n; k++) {
         int u = merge[k];
+        count_straddle(c, u, -1);
         memcpy(ids + total, c->members[u], (size_t)c->n_members[u] * sizeof *ids);
         total += c->n_members[u];
         free(c->members[u]);
@@ -223,6 +244,7 @@ static hwb_status join(grouper *c, int n, const int *merge) {
     for (int i = 0; i < total; i++) c->q->unit[ids[i]] = to;
     c->members[to] = ids;
     c->n_members[to] = total;
+    count_straddle(c, to, 1);
     return HWB_OK;
 }
 
@@ -292,9 +314,10 @@ static hwb_status fuse_groups(const hwb_graph *g, hwb__groups *q, const int *use
                  .uses = uses,
                  .members = calloc(n, sizeof *c.members),
                  .n_members = calloc(n, sizeof *c.n_members),
+                 .straddle = calloc((size_t)g->count + 1, sizeof *c.straddle),
                  .seen = calloc(n, sizeof *c.seen),
                  .stack = calloc(n, sizeof *c.stack)};
-    hwb_status st = c.members && c.n_members && c.seen && c.stack
+    hwb_status st = c.members && c.n_members && c.straddle && c.seen && c.stack
                         ? HWB_OK
                         : hwb_fail(g->ctx, HWB_ENOMEM, "out of memory while compiling");
     for (hwb_id id = 0; id < g->count && st == HWB_OK; id++) {
@@ -304,12 +327,14 @@ static hwb_status fuse_groups(const hwb_graph *g, hwb__groups *q, const int *use
         if (!c.members[u]) st = hwb_fail(g->ctx, HWB_ENOMEM, "out of memory while compiling");
         else c.members[u][0] = id;
         c.n_members[u] = 1;
+        if (st == HWB_OK) count_straddle(&c, u, 1);
     }
     if (st == HWB_OK) st = join_producers(&c);
     if (st == HWB_OK) st = join_siblings(&c);
     for (int u = 0; c.members && u < q->n_units; u++) free(c.members[u]);
     free(c.members);
     free(c.n_members);
+    free(c.straddle);
     free(c.seen);
     free(c.stack);
     return st;
