@@ -94,7 +94,7 @@ register("grad_ok", function(f, x, options)
   local function at(i, delta)
     local list = table.move(point, 1, #point, 1, {})
     list[i] = list[i] + delta
-    return f(hwb.tensor(list):to("float64"):reshape(table.unpack(shape))):item()
+    return f(hwb.tensor(list, {dtype = "float64"}):reshape(table.unpack(shape))):item()
   end
   for i = 1, #point do
     local want = (at(i, eps) - at(i, -eps)) / (2 * eps)
