@@ -13,7 +13,6 @@ local data = {}
 -- Statistics of the training images, as the reference implementations use them.
 local cifar_norm = { mean = { 0.4914, 0.4822, 0.4465 }, std = { 0.2023, 0.1994, 0.2010 } }
 local shapes_norm = { mean = { 0.488, 0.499, 0.501 }, std = { 0.245, 0.241, 0.241 } }
-local shapes_norm = { mean = { 0.488, 0.499, 0.501 }, std = { 0.245, 0.241, 0.241 } }
 local imagenet_norm = { mean = { 0.485, 0.456, 0.406 }, std = { 0.229, 0.224, 0.225 } }
 
 local function settle(ds, message, code, o, norm)
