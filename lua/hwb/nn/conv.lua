@@ -29,12 +29,14 @@ return function(hwb, nn)
   end
 
   function Conv2d:forward(x)
-    x = hwb.engine.tap(x, self.path)
-    return hwb.conv2d(x, self:quantized_weight(), self.bias, self.options)
+    x = self:quantized_input(hwb.engine.tap(x, self.path))
+    return hwb.conv2d(x, self.weight, self.bias, self.options)
   end
 
-  --- The weight as the forward pass uses it; quantization replaces this.
-  function Conv2d:quantized_weight() return self.weight end
+  --- The input as the product sees it: hwb.quant.apply puts a quantizer here.
+  -- (Weights need no such place: while a quantized model is traced, self.weight
+  -- is the quantized weight.)
+  function Conv2d:quantized_input(x) return x end -- luacheck: ignore self
 
   return { Conv2d = Conv2d }
 end

@@ -13,11 +13,12 @@ return function(hwb, nn)
   end
 
   function Linear:forward(x)
-    x = hwb.engine.tap(x, self.path)
-    return hwb.linear(x, self:quantized_weight(), self.bias)
+    x = self:quantized_input(hwb.engine.tap(x, self.path))
+    return hwb.linear(x, self.weight, self.bias)
   end
 
-  function Linear:quantized_weight() return self.weight end
+  --- The input as the product sees it: hwb.quant.apply puts a quantizer here.
+  function Linear:quantized_input(x) return x end -- luacheck: ignore self
 
   local Embedding = nn.Module:extend("Embedding")
 

@@ -177,12 +177,44 @@ function Module:state_dict()
 end
 
 ---------------------------------------------------------------------------
+-- copies
+
+-- Tensors and plain tables are copied, whatever is shared stays shared; functions,
+-- classes and other objects with metatables are not copied.
+local function copied(v, memo)
+  if memo[v] then return memo[v] end
+  if type(v) == "userdata" and hwb.is_tensor(v) then
+    memo[v] = v:clone()
+    return memo[v]
+  end
+  if type(v) ~= "table" or (getmetatable(v) and not is_module(v)) then return v end
+  local c = {}
+  memo[v] = c
+  for k, x in next, v do
+    if k ~= "_engine" then c[k] = copied(x, memo) end
+  end
+  return setmetatable(c, getmetatable(v))
+end
+
+--- An independent copy of the module: its tensors, children and plain fields.
+function Module:clone() return copied(self, {}) end
+
+---------------------------------------------------------------------------
 -- modes, dtypes
 
 --- Training mode: batch statistics, dropout.  Returns the module.
 function Module:train(on)
   if on == nil then on = true end
   return self:apply(function(m) rawset(m, "training", on) end)
+end
+
+--- Lets the modules that have a before_step(self) renew what one training step
+-- uses: dropout its masks, quantizers their stored ranges.
+function Module:prepare_step()
+  self:apply(function(m)
+    local f = m.before_step
+    if f then f(m) end
+  end)
 end
 
 --- Evaluation mode: running statistics.  Returns the module.
@@ -293,6 +325,7 @@ function Module:call(x, ...)
     if not hwb.is_tensor(x) then
       error(("%s wants a tensor, not %s"):format(self.__name, type(x)), 2)
     end
+    if self.training then self:prepare_step() end
     return self:engine():run(x, self.training)
   end
   local path = self.path
