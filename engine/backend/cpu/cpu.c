@@ -70,6 +70,16 @@ static int count_threads(void) {
     return wanted > 0 ? wanted : omp_get_num_procs();
 }
 
+/* Bytes of the third-level cache as Linux tells it (sysconf counts all caches of
+ * the socket on some machines); 32 MiB where it does not. */
+static int64_t last_cache(void) {
+    long kib = 0;
+    FILE *f = fopen("/sys/devices/system/cpu/cpu0/cache/index3/size", "r");
+    if (f && fscanf(f, "%ldK", &kib) != 1) kib = 0;
+    if (f) fclose(f);
+    return (kib > 0 ? kib : 32768) * (int64_t)1024;
+}
+
 static void cpu_close(void *state) {
     hwb__cpu_state *s = state;
     if (!s) return;
@@ -83,6 +93,7 @@ static hwb_status cpu_open(hwb_ctx *ctx, void **state) {
     if (!s) return hwb_fail(ctx, HWB_ENOMEM, "cpu: no memory for the backend");
     s->vec = choose_vec();
     s->all_threads = count_threads();
+    s->cache_bytes = last_cache();
     const char *winograd = getenv("HWB_WINOGRAD");
     s->winograd = winograd && strcmp(winograd, "1") == 0;
     hwb_status status = hwb__onednn_open(ctx, &s->dnn);

@@ -233,6 +233,15 @@ static size_t plan_scratch(fused_kernel *k, int n_slots) {
     return bytes;
 }
 
+static int64_t dense_bytes(const hwb_kdesc *desc) {
+    int64_t bytes = 0;
+    for (int i = 0; i < desc->n_in + desc->n_out; i++) {
+        const hwb_vdesc *v = i < desc->n_in ? &desc->in[i] : &desc->out[i - desc->n_in];
+        bytes += hwb_shape_numel(&v->shape) * (int64_t)hwb_dtype_size(v->dtype);
+    }
+    return bytes;
+}
+
 hwb_status hwb__cpu_fused_prepare(hwb_ctx *ctx, hwb__cpu_state *state, hwb__cpu_kernel **out,
                                   const hwb_kdesc *desc) {
     hwb_fused f;
@@ -259,6 +268,7 @@ hwb_status hwb__cpu_fused_prepare(hwb_ctx *ctx, hwb__cpu_state *state, hwb__cpu_
     int64_t items = k->n_chunks * k->n_blocks;
     k->workers = hwb_shape_numel(&f.space) < HWB_CPU_SERIAL ? 1 : base->threads;
     if (k->workers > items) k->workers = (int)items;
+    k->stream = dense_bytes(desc) > state->cache_bytes;
     int n_slots = plan_registers(k, &f);
     hwb_status status = hwb__cpu_reserve(ctx, state, plan_scratch(k, n_slots));
     if (status != HWB_OK) {

@@ -67,6 +67,7 @@ typedef struct fused_kernel {
     int64_t tiles, n_blocks;             /* tiles an item, items along t */
     int64_t chunk, n_chunks;             /* outer indices an item, items along outer */
     int workers;                         /* threads */
+    bool stream; /* more than the caches hold: full outputs are stored past them */
     /* scratch: workers x worker_bytes, then the sums */
     size_t tile_bytes, worker_bytes, acc_offset;
 } fused_kernel;

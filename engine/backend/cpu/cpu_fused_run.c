@@ -25,6 +25,7 @@ typedef struct worker {
     double *acc;                        /* its own sums of one tile */
     const char *held[HWB_FUSED_MAX_IN]; /* what expanded buffers hold */
     void *reg[FUSED_MAX_REGS];
+    bool stream[HWB_FUSED_MAX_OUT];   /* stored past the caches */
     bool in_place[HWB_FUSED_MAX_OUT]; /* the register is the output's memory */
 } worker;
 
@@ -192,7 +193,9 @@ static void run_steps(const worker *w, int64_t n) {
 static void store_full(const worker *w, const fused_out *o, void *out, int64_t at, int64_t n) {
     const fused_kernel *k = w->k;
     const void *x = w->reg[o->reg];
-    if (!o->is_bool) memmove((char *)out + (size_t)at * k->size, x, (size_t)n * k->size);
+    if (!o->is_bool && w->stream[o - k->out])
+        w->vec->stream((size_t)n * k->size, (char *)out + (size_t)at * k->size, x);
+    else if (!o->is_bool) memmove((char *)out + (size_t)at * k->size, x, (size_t)n * k->size);
     else if (k->narrow) w->vec->to_bool_f32(n, (uint8_t *)out + at, x);
     else w->vec->to_bool_f64(n, (uint8_t *)out + at, x);
 }
@@ -244,7 +247,10 @@ static void choose_in_place(worker *w) {
     const fused_kernel *k = w->k;
     for (int i = 0; i < k->n_out; i++) {
         const fused_out *o = &k->out[i];
-        bool ok = !o->reduce && !o->is_bool && o->def >= 0;
+        w->stream[i] = k->stream && !o->reduce && !o->is_bool;
+        for (int j = 0; j < k->n_in; j++) /* memory of an input is in the caches anyway */
+            w->stream[i] = w->stream[i] && w->in[j] != w->out[i];
+        bool ok = !w->stream[i] && !o->reduce && !o->is_bool && o->def >= 0;
         for (int j = 0; ok && j < k->n_fill; j++) ok = k->fill[j] != o->reg;
         for (int j = 0; ok && j < k->n_in; j++)
             ok = w->in[j] != w->out[i] || k->in[j].last_use <= o->def;
@@ -277,7 +283,10 @@ hwb_status hwb__fused_run(hwb_ctx *ctx, hwb__cpu_kernel *kernel, const void *con
         worker w = proto;
         start_worker(&w, omp_get_thread_num());
 #pragma omp for schedule(static)
-        for (int64_t i = 0; i < items; i++) run_item(&w, i / k->n_blocks, i % k->n_blocks);
+        for (int64_t i = 0; i < items; i++) {
+            run_item(&w, i / k->n_blocks, i % k->n_blocks);
+            if (k->stream) w.vec->stream_end();
+        }
     }
     for (int i = 0; i < k->n_out; i++)
         if (k->out[i].reduce && !k->out[i].direct)

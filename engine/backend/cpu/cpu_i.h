@@ -24,6 +24,7 @@ typedef struct hwb__cpu_state {
     const hwb__vec *vec; /* vector loops for this machine */
     bool winograd;       /* convolutions may use Winograd's algorithm: HWB_WINOGRAD=1 */
     int all_threads;     /* what "all cores" means here: OMP_NUM_THREADS or the cores */
+    int64_t cache_bytes; /* of the last level */
     void *scratch;       /* shared by all kernels, as one runs at a time */
     size_t scratch_bytes;
 } hwb__cpu_state;

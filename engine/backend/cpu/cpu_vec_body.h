@@ -9,6 +9,9 @@
  */
 #include "backend/cpu/cpu_vec_i.h"
 
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
 #include <math.h>
 #include <string.h>
 
@@ -153,7 +156,37 @@ INLINE double sigmoid(double x) {
 #undef MATH
 #undef LIBM
 
+/* ---- stores past the caches ---------------------------------------------------- */
+
+#if defined(__AVX512F__)
+#define STREAM_LINE(to, from) _mm512_stream_si512((void *)(to), _mm512_loadu_si512(from))
+#elif defined(__AVX2__)
+#define STREAM_LINE(to, from)                                                                      \
+    for (int half = 0; half < 64; half += 32)                                                      \
+    _mm256_stream_si256((__m256i *)(void *)((to) + half),                                          \
+                        _mm256_loadu_si256((const __m256i *)(const void *)((from) + half)))
+#else
+#define STREAM_LINE(to, from) memcpy(to, from, 64)
+#endif
+
+static void stream(size_t bytes, void *dst, const void *src) {
+    char *to = dst;
+    const char *from = src;
+    size_t head = (64 - ((uintptr_t)to & 63)) & 63;
+    if (head > bytes) head = bytes;
+    memcpy(to, from, head);
+    size_t i = head;
+    for (; i + 64 <= bytes; i += 64) STREAM_LINE(to + i, from + i);
+    memcpy(to + i, from + i, bytes - i);
+}
+
+static void stream_end(void) {
+#if defined(__AVX2__)
+    _mm_sfence();
+#endif
+}
+
 const struct hwb__vec VEC_TABLE = {
-    VEC_NAME,    op_f32,  op_f64,  from_bool_f32, from_bool_f64, to_bool_f32,
-    to_bool_f64, sum_f32, sum_f64, rows_f32,      rows_f64,
+    VEC_NAME, op_f32,  op_f64,   from_bool_f32, from_bool_f64, to_bool_f32, to_bool_f64,
+    sum_f32,  sum_f64, rows_f32, rows_f64,      stream,        stream_end,
 };

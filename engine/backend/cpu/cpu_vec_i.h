@@ -25,6 +25,9 @@ struct hwb__vec {
     /* acc[j] += sum over rows i of a[i,j]; a[rows,n] */
     void (*rows_f32)(int64_t rows, int64_t n, double *acc, const float *a);
     void (*rows_f64)(int64_t rows, int64_t n, double *acc, const double *a);
+    /* copies past the caches; stream_end before another thread reads */
+    void (*stream)(size_t bytes, void *dst, const void *src);
+    void (*stream_end)(void);
 };
 
 extern const struct hwb__vec hwb__vec_base, hwb__vec_avx2, hwb__vec_avx512;
