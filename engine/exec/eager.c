@@ -164,6 +164,12 @@ static void forget_inputs(hwb_program *p) {
         hwb_tensor_release(p->feeds[i].dense);
         p->feeds[i].given = p->feeds[i].dense = NULL;
     }
+    for (hwb_id id = 0; id < p->graph->count; id++) { /* ties made while building */
+        hwb__node *n = p->graph->nodes[id];
+        if (n->op != HWB_OP_INPUT) continue;
+        hwb_tensor_release(n->tensor);
+        n->tensor = NULL;
+    }
     hwb_program_trim(p);
 }
 
