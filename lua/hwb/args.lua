@@ -152,7 +152,9 @@ function M.help(rows)
   for _, row in ipairs(rows) do
     local left = "  --" .. row.name .. (row.type == "boolean" and "" or " " .. row.type:upper())
     local right = row.help or ""
-    if row.default ~= nil then right = right .. (right ~= "" and " " or "") .. "(default: " .. text.cell(row.default) .. ")" end
+    if row.default ~= nil then
+      right = ("%s%s(default: %s)"):format(right, right ~= "" and " " or "", text.cell(row.default))
+    end
     lines[#lines + 1] = #left < 27 and ("%-27s %s"):format(left, right) or left .. "\n" .. (" "):rep(28) .. right
   end
   return table.concat(lines, "\n")

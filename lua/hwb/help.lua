@@ -15,7 +15,8 @@ local function split_types(rest)
     local c = rest:sub(at, at)
     if c:find("[%(<{%[]") then depth = depth + 1
     elseif c:find("[%)>}%]]") then depth = depth - 1
-    elseif c == " " and depth == 0 and not rest:sub(1, at - 1):find("[|:,]$") and not rest:find("^ *|", at) then break end
+    elseif c == " " and depth == 0 and not rest:sub(1, at - 1):find("[|:,]$")
+      and not rest:find("^ *|", at) then break end
     at = at + 1
   end
   return rest:sub(1, at - 1), (rest:sub(at + 1):gsub("^[#%s]+", ""))

@@ -10,6 +10,7 @@ local M = {}
 local entities = {["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;", ["'"] = "&#39;"}
 local function escape(value) return (tostring(value):gsub("[&<>\"']", entities)) end
 
+-- luacheck: push no max line length
 local style = [[
 :root{color-scheme:light dark;--fg:#1c2024;--bg:#fff;--line:#d5dae0;--dim:#5f6b76;--mark:#0072b2;--card:#f6f8fa}
 @media (prefers-color-scheme:dark){:root{--fg:#e3e7eb;--bg:#14171a;--line:#343b42;--dim:#98a4af;--mark:#56b4e9;--card:#1c2126}}
@@ -30,6 +31,7 @@ local script = [[
 document.querySelectorAll("table.data").forEach(t=>t.querySelectorAll("thead th").forEach((h,c)=>h.addEventListener("click",()=>{
 const b=t.tBodies[0],d=h.dataset.d=h.dataset.d==="1"?"-1":"1",v=r=>{const s=r.cells[c].dataset.v??r.cells[c].textContent,n=Number(s);return s!==""&&!Number.isNaN(n)?n:s};
 [...b.rows].sort((x,y)=>{const p=v(x),q=v(y);return (p<q?-1:p>q?1:0)*Number(d)}).forEach(r=>b.append(r))})));]]
+-- luacheck: pop
 
 local function html_table(rows, columns)
   local out = {'<div class="scroll"><table class="data"><thead><tr>'}
@@ -74,7 +76,8 @@ local function curve(name, points)
     path[i] = ("%s%.1f %.1f"):format(i == 1 and "M" or "L", left + (w - left - 8) * (p[1] - x0) / (x1 - x0),
       8 + (h - bottom - 8) * (y1 - p[2]) / (y1 - y0))
   end
-  return ([[<figure><figcaption>%s</figcaption><svg class="curve" viewBox="0 0 %d %d" width="%d" height="%d" role="img" aria-label="%s">
+  return ([[<figure><figcaption>%s</figcaption><svg class="curve"
+viewBox="0 0 %d %d" width="%d" height="%d" role="img" aria-label="%s">
 <line class="axis" x1="%d" y1="8" x2="%d" y2="%d"/><line class="axis" x1="%d" y1="%d" x2="%d" y2="%d"/>
 <text x="%d" y="16" text-anchor="end">%s</text><text x="%d" y="%d" text-anchor="end">%s</text>
 <text x="%d" y="%d">%s</text><text x="%d" y="%d" text-anchor="end">%s</text><path d="%s"/></svg></figure>]]):format(
@@ -148,7 +151,8 @@ function M.html(run)
   put("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">")
   put("<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><title>%s</title>", escape(run.name))
   out[#out + 1] = "<style>" .. style .. "</style></head><body>"
-  put("<h1>%s</h1><p class=\"dim\">%s &middot; <span class=\"status-%s\">%s</span> &middot; started %s%s &middot; seed %s</p>",
+  put("<h1>%s</h1><p class=\"dim\">%s &middot; <span class=\"status-%s\">%s</span>"
+    .. " &middot; started %s%s &middot; seed %s</p>",
     escape(record.recipe), escape(run.name), escape(record.status), escape(record.status), escape(record.start),
     record.seconds and " &middot; " .. escape(text.duration(record.seconds)) or "", escape(record.seed))
   if record.error then put("<pre>%s</pre>", escape(record.error)) end

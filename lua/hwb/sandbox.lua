@@ -18,7 +18,9 @@ Box.__index = Box
 local hidden = {["hwb.sys"] = true, ["hwb.sandbox"] = true, ["hwb.run"] = true, ["hwb.recipe"] = true,
   ["hwb.errors"] = true, ["hwb.settings"] = true, ["hwb.checkpoint"] = true}
 
-local function is_hidden(module) return hidden[module] or module:match("^hwb%.cmd%.") or module:match("^hwb%.repl%.") end
+local function is_hidden(module)
+  return hidden[module] or module:match("^hwb%.cmd%.") or module:match("^hwb%.repl%.")
+end
 
 -- ---- frozen tables ------------------------------------------------------------
 
@@ -86,7 +88,8 @@ local function add_base(env)
   end
   env.tostring = function(value)
     local meta = type(value) == "table" and getmetatable(value)
-    if type(value) == "table" and not (type(meta) == "table" and (meta.__tostring or meta.__name)) then return "table" end
+    local named = type(meta) == "table" and (meta.__tostring or meta.__name)
+    if type(value) == "table" and not named then return "table" end
     if type(value) == "function" or type(value) == "thread" then return type(value) end
     return (tostring(value):gsub(": 0x%x+$", ""))
   end

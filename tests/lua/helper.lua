@@ -48,14 +48,16 @@ local function compare(expected, got, options)
   for i = 1, #a do
     local difference = math.abs(a[i] - b[i])
     local same = a[i] == b[i] or (a[i] ~= a[i] and b[i] ~= b[i])
-    if not same and not (difference <= atol + rtol * math.abs(a[i])) then
+    local near = difference <= atol + rtol * math.abs(a[i]) -- false for NaN
+    if not same and not near then
       bad = bad + 1
       first = first or i
       worst = math.max(worst, difference == difference and difference or math.huge)
     end
   end
   if bad == 0 then return nil end
-  return ("%d of %d elements differ (%s); first at %s: expected %.17g, got %.17g; largest difference %.3g (rtol %g, atol %g)")
+  return ("%d of %d elements differ (%s); first at %s: expected %.17g, got %.17g; "
+    .. "largest difference %.3g (rtol %g, atol %g)")
     :format(bad, #a, shape_text(a_shape), index_text(first, a_shape), a[first], b[first], worst, rtol, atol)
 end
 
@@ -99,7 +101,8 @@ register("grad_ok", function(f, x, options)
   for i = 1, #point do
     local want = (at(i, eps) - at(i, -eps)) / (2 * eps)
     if math.abs(want - got[i]) > tol * math.max(1, math.abs(want)) then
-      return ("gradient at %s is %.12g, central difference %.12g (allowed %g)"):format(index_text(i, shape), got[i], want, tol)
+      return ("gradient at %s is %.12g, central difference %.12g (allowed %g)")
+        :format(index_text(i, shape), got[i], want, tol)
     end
   end
 end)

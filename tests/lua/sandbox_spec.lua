@@ -111,7 +111,9 @@ describe("the sandbox of recipes", function()
   end)
 
   it("shows no addresses", function()
-    local out = works[[print({}, print, coroutine.create(print), string.format("%s", {})) print(pcall(string.format, "%p", {}))]]
+    local out = works[[
+      print({}, print, coroutine.create(print), string.format("%s", {}))
+      print(pcall(string.format, "%p", {}))]]
     assert.not_matches("0x", out, 1, true)
   end)
 

@@ -40,8 +40,7 @@ local function describe(path)
   box.say = function() end
   local recipe = recipes.open(file, box.env)
   sys.guard(false)
-  out.name, out.summary, out.version, out.paper, out.hwb = recipe.name, recipe.summary, recipe.version, recipe.paper, recipe.hwb
-  out.needs = recipe.needs
+  for _, field in ipairs{"name", "summary", "version", "paper", "hwb", "needs"} do out[field] = recipe[field] end
   out.args = hwb.json.array(arguments.declarations(recipe.args))
   return out
 end
@@ -52,7 +51,9 @@ local function show(info)
   for _, field in ipairs{"name", "summary", "version", "hwb", "paper"} do
     if info[field] then print(("  %-8s %s"):format(field, info[field])) end
   end
-  if info.args and #info.args > 0 then print("  arguments\n" .. arguments.help(info.args):gsub("\n", "\n  "):gsub("^", "  ")) end
+  if info.args and #info.args > 0 then
+    print("  arguments\n  " .. arguments.help(info.args):gsub("\n", "\n  "))
+  end
   if info.needs then print("  needs    " .. require("hwb.repl.show").text(info.needs)) end
   if #info.modules > 0 then print("  modules  " .. table.concat(info.modules, ", ")) end
   for _, use in ipairs(info.guarded_calls) do print(("  uses     %s (%s)"):format(use.call, use.needs)) end

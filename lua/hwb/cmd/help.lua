@@ -8,8 +8,8 @@ return function(_, rest)
     print(text)
     return 0
   end
-  local near = sys.nearest(rest[1], {"repl", "run", "check", "test", "bench", "data", "model", "runs", "report", "doctor",
-    "init", "completion", "version"})
+  local near = sys.nearest(rest[1], {"repl", "run", "check", "test", "bench", "data", "model", "runs",
+    "report", "doctor", "init", "completion", "version"})
   io.stderr:write(("hwb help: nothing is known of '%s'%s\n"):format(rest[1],
     near and ("; did you mean '%s'?"):format(near) or ""))
   return 2

@@ -23,10 +23,11 @@ return {
 return function(options, rest)
   if #rest > 1 then errors.usage("init: one folder at a time") end
   local dir = (rest[1] or "."):gsub("/+$", "")
-  local settings = hwb.json.encode({["$schema"] = "https://raw.githubusercontent.com/LuaLS/vscode-lua/master/setting/schema.json",
-    ["runtime.version"] = "Lua 5.4", ["workspace.library"] = hwb.json.array{sys.home .. "/lua/meta"},
+  local settings = hwb.json.encode({["runtime.version"] = "Lua 5.4",
+    ["workspace.library"] = hwb.json.array{sys.home .. "/lua/meta"},
     ["diagnostics.globals"] = hwb.json.array{"hwb", "run"}}, {indent = 2})
-  local files = {{".luarc.json", settings .. "\n"}, {".luacheckrc", 'std = "lua54"\nglobals = {"hwb"}\nread_globals = {"run"}\n'},
+  local files = {{".luarc.json", settings .. "\n"},
+    {".luacheckrc", 'std = "lua54"\nread_globals = {"hwb", "run"}\n'},
     {".gitignore", "/runs/\n"}, {"first.lua", recipe}}
   local ok, why = sys.mkdir(dir)
   if not ok then sys.raise("EIO", why) end

@@ -59,7 +59,9 @@ end
 local function convert(options, from, to)
   if not (from and to) then errors.usage("model convert: name two files") end
   if not to:match("%.safetensors$") then errors.usage("model convert: %s: only .safetensors is written", to) end
-  if sys.stat(to) and not options.force then errors.usage("model convert: %s is there already (--force to replace it)", to) end
+  if sys.stat(to) and not options.force then
+    errors.usage("model convert: %s is there already (--force to replace it)", to)
+  end
   local tensors, names, meta = load(from)
   meta["hwb.format"] = nil
   local ok, why, code = hwb.save(to, tensors, meta)

@@ -19,6 +19,9 @@ local function specs_below(dir, found)
   return found
 end
 
+-- Busted's options that take no value.
+local flags = {["-v"] = true, ["--verbose"] = true, ["--list"] = true, ["--shuffle"] = true}
+
 local function run_busted(words, options)
   local runner = package.searchpath("busted.runner", package.path)
   if not runner then
@@ -31,7 +34,7 @@ local function run_busted(words, options)
     if word == "-o" or word == "--output" or word:match("^%-%-output=") then has_output = true end
     if not skip and not word:match("^%-") then has_path = true end
     skip = word:match("^%-[%a]$") ~= nil or word:match("^%-%-[%w-]+$") ~= nil
-    if word == "--verbose" or word == "-v" or word:match("^%-%-no%-") or word == "--list" or word == "--shuffle" then skip = false end
+    if flags[word] or word:match("^%-%-no%-") then skip = false end
   end
   local args = {[0] = runner}
   local tests = sys.home .. "/tests/lua"

@@ -130,7 +130,7 @@ end
 -- --NAME of a recipe's arguments; its main chunk runs in an empty environment.
 local function recipe_arguments(path, prefix)
   local ok, names = pcall(function()
-    local recipe = load(sys.read(path, 1048576) or "", "@" .. path, "t", setmetatable({}, {__index = function() return nil end}))()
+    local recipe = load(sys.read(path, 1048576) or "", "@" .. path, "t", {})()
     local out = {}
     for name in pairs(recipe.args or {}) do out[#out + 1] = "--" .. name end
     return out
