@@ -1,6 +1,7 @@
 /*
  * compile_i.h: from a graph to a plan.
  *
+ *   fold_norm  batch-norm in evaluation mode into convolutions; rebuilds the graph
  *   simplify   algebra, constant folding, dead code; rebuilds the graph
  *   layout     images as N,H,W,C for backends that want it; rebuilds the graph
  *   group      sums into convolutions, pointwise chains into fused kernels
@@ -16,6 +17,8 @@
 #include "graph/build.h"
 #include "graph/graph_i.h"
 
+/* Keeps every leaf; also run by itself, before derivatives are taken. */
+hwb_status hwb__fold_norm(hwb_graph *g, hwb_graph **out, int n_out, hwb_id *outputs, hwb_id *map);
 hwb_status hwb__simplify(hwb_graph *g, hwb_graph **out, int n_out, hwb_id *outputs, hwb_id *map);
 hwb_status hwb__channels_last(hwb_graph *g, hwb_graph **out, int n_out, hwb_id *outputs,
                               hwb_id *map);
