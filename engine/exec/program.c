@@ -30,7 +30,7 @@ static hwb_status run_pass(hwb_ctx *ctx, pass_fn pass, hwb_graph **g, int n_out,
     return HWB_OK;
 }
 
-/* Twice: rules meet results of other rules (a broadcast that sank, say). */
+/* Simplified twice: rules meet results of other rules (a broadcast that sank, say). */
 static hwb_status run_passes(hwb_ctx *ctx, hwb_program *p, hwb_graph *g, int n_out, hwb_id *outputs,
                              const hwb_compile_options *o) {
     int n = g->count;
@@ -39,6 +39,7 @@ static hwb_status run_passes(hwb_ctx *ctx, hwb_program *p, hwb_graph *g, int n_o
     if (!p->external) return oom(ctx);
     for (int i = 0; i < n; i++) p->external[i] = g->nodes[i]->op == HWB_OP_INPUT ? i : HWB_NONE;
     p->graph = hwb_graph_retain(g);
+    HWB_TRY(run_pass(ctx, hwb__fold_norm, &p->graph, n_out, outputs, n, p->external));
     HWB_TRY(run_pass(ctx, hwb__simplify, &p->graph, n_out, outputs, n, p->external));
     HWB_TRY(run_pass(ctx, hwb__simplify, &p->graph, n_out, outputs, n, p->external));
     if (!p->device->backend->channels_last || o->no_layout) return HWB_OK;
