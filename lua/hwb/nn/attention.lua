@@ -6,8 +6,8 @@ return function(hwb, nn)
 
   --- nn.MultiHeadAttention{size, heads}: self-attention on x[N,T,size]; an optional
   -- mask [N,1,1,T] (or one that broadcasts to [N,heads,T,T]) is added to the scores.
-  function MultiHeadAttention:init(given)
-    local o = options("MultiHeadAttention", given, { "size", "heads" }, {})
+  function MultiHeadAttention:init(...)
+    local o = options("MultiHeadAttention", options.pack(...), { "size", "heads" }, {})
     if o.size % o.heads ~= 0 then
       error(("MultiHeadAttention: %d does not divide into %d heads"):format(o.size, o.heads), 3)
     end
@@ -36,8 +36,8 @@ return function(hwb, nn)
   local EncoderLayer = nn.Module:extend("TransformerEncoderLayer")
 
   --- nn.TransformerEncoderLayer{size, heads, hidden=4*size}: post-norm, as in BERT.
-  function EncoderLayer:init(given)
-    local o = options("TransformerEncoderLayer", given, { "size", "heads" }, { hidden = false })
+  function EncoderLayer:init(...)
+    local o = options("TransformerEncoderLayer", options.pack(...), { "size", "heads" }, { hidden = false })
     local hidden = o.hidden or 4 * o.size
     self.attention = nn.MultiHeadAttention{ o.size, o.heads }
     self.norm1 = nn.LayerNorm{ o.size, eps = 1e-12 }

@@ -7,10 +7,11 @@ return function(hwb, nn)
 
   local Conv2d = nn.Module:extend("Conv2d")
 
-  --- nn.Conv2d{in_channels, out_channels, kernel=3, stride=1, padding=0, dilation=1,
-  -- groups=1, bias=true}: x[N,C,H,W] -> [N,O,H',W'].
-  function Conv2d:init(given)
-    local o = options("Conv2d", given, { "in_channels", "out_channels" },
+  --- nn.Conv2d(in_channels, out_channels, kernel=3, stride=1, padding=0, {dilation=1,
+  -- groups=1, bias=true}): x[N,C,H,W] -> [N,O,H',W'].
+  function Conv2d:init(...)
+    local o = options("Conv2d", options.pack(...),
+      { "in_channels", "out_channels", "kernel", "stride", "padding" },
       { kernel = 3, stride = 1, padding = 0, dilation = 1, groups = 1, bias = true })
     local k = pair(o.kernel)
     if o.in_channels % o.groups ~= 0 or o.out_channels % o.groups ~= 0 then

@@ -4,9 +4,9 @@ return function(hwb, nn)
   local options = require "hwb.nn.options"
   local Dropout = nn.Module:extend("Dropout")
 
-  --- nn.Dropout{p}: zero each element with probability p, scale the rest by 1/(1-p).
-  function Dropout:init(given)
-    local o = options("Dropout", given, { "p" }, {})
+  --- nn.Dropout(p): zero each element with probability p, scale the rest by 1/(1-p).
+  function Dropout:init(...)
+    local o = options("Dropout", options.pack(...), { "p" }, {})
     if o.p < 0 or o.p >= 1 then error("Dropout: p must be in [0, 1)", 3) end
     self.p = o.p
     self.draws = {} -- by shape: the uniform numbers that a compiled program reads

@@ -5,9 +5,9 @@ return function(hwb, nn)
 
   local Linear = nn.Module:extend("Linear")
 
-  --- nn.Linear{inputs, outputs, bias=true}: x[..,in] -> x W^T + b, W[out,in].
-  function Linear:init(given)
-    local o = options("Linear", given, { "inputs", "outputs" }, { bias = true })
+  --- nn.Linear(inputs, outputs, {bias=true}): x[..,in] -> x W^T + b, W[out,in].
+  function Linear:init(...)
+    local o = options("Linear", options.pack(...), { "inputs", "outputs" }, { bias = true })
     self.weight = nn.parameter(init.default{ o.outputs, o.inputs })
     if o.bias then self.bias = nn.parameter(init.default({ o.outputs }, o.inputs)) end
   end
@@ -22,9 +22,9 @@ return function(hwb, nn)
 
   local Embedding = nn.Module:extend("Embedding")
 
-  --- nn.Embedding{count, size}: 1-based integer ids of any shape -> [.., size].
-  function Embedding:init(given)
-    local o = options("Embedding", given, { "count", "size" }, {})
+  --- nn.Embedding(count, size): 1-based integer ids of any shape -> [.., size].
+  function Embedding:init(...)
+    local o = options("Embedding", options.pack(...), { "count", "size" }, {})
     self.weight = nn.parameter(hwb.randn{ o.count, o.size })
   end
 

@@ -4,11 +4,11 @@ return function(hwb, nn)
 
   local BatchNorm2d = nn.Module:extend("BatchNorm2d")
 
-  --- nn.BatchNorm2d{channels, eps=1e-5, momentum=0.1}: x[N,C,...], over all axes but C.
+  --- nn.BatchNorm2d(channels, {eps=1e-5, momentum=0.1}): x[N,C,...], over all axes but C.
   -- In training mode it normalises by the batch and updates the running
   -- statistics (unbiased variance), in evaluation mode by the running ones.
-  function BatchNorm2d:init(given)
-    local o = options("BatchNorm2d", given, { "channels" }, { eps = 1e-5, momentum = 0.1 })
+  function BatchNorm2d:init(...)
+    local o = options("BatchNorm2d", options.pack(...), { "channels" }, { eps = 1e-5, momentum = 0.1 })
     self.eps, self.momentum = o.eps, o.momentum
     self.weight = nn.parameter(hwb.ones(o.channels))
     self.bias = nn.parameter(hwb.zeros(o.channels))
@@ -31,10 +31,10 @@ return function(hwb, nn)
 
   local LayerNorm = nn.Module:extend("LayerNorm")
 
-  --- nn.LayerNorm{size, eps=1e-5}: over the last axes, whose sizes are `size` (a
+  --- nn.LayerNorm(size, {eps=1e-5}): over the last axes, whose sizes are `size` (a
   -- number or a list).
-  function LayerNorm:init(given)
-    local o = options("LayerNorm", given, { "size" }, { eps = 1e-5 })
+  function LayerNorm:init(...)
+    local o = options("LayerNorm", options.pack(...), { "size" }, { eps = 1e-5 })
     local size = type(o.size) == "table" and o.size or { o.size }
     self.eps = o.eps
     self.weight = nn.parameter(hwb.ones(size))

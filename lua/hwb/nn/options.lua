@@ -1,8 +1,32 @@
---- Reading a layer's options: one table, required and default values, no
--- unknown keys.
+--- Reading options: one table, required and default values, no unknown keys.
 --
 --     local o = options("Conv2d", given, { "in_channels" }, { stride = 1 })
-return function(who, given, required, defaults)
+--
+-- The names in `positional` may also be given by place; those without a default
+-- must be given.  options.pack(...) makes such a table of a layer's arguments:
+--     nn.Linear(128, 10, { bias = false })    nn.Linear{ 128, 10, bias = false }
+
+local options = {}
+
+--- Is `t` a table of named options (and not a list, tensor or module)?
+local function is_named(t)
+  return type(t) == "table" and getmetatable(t) == nil and #t == 0 and next(t) ~= nil
+end
+
+--- One table of the arguments of a constructor; a last table of names is merged.
+function options.pack(...)
+  local n, first = select("#", ...), ...
+  if n == 0 then return {} end
+  if n == 1 and type(first) == "table" and getmetatable(first) == nil then return first end
+  local given = { ... }
+  if is_named(given[n]) then
+    local named = table.remove(given, n)
+    for k, v in pairs(named) do given[k] = v end
+  end
+  return given
+end
+
+local function read(_, who, given, positional, defaults)
   if type(given) ~= "table" then
     error(("%s wants one table of options, not %s"):format(who, type(given)), 3)
   end
@@ -11,15 +35,17 @@ return function(who, given, required, defaults)
     o[k] = v
     known[k] = true
   end
-  for i, k in ipairs(required) do
+  for i, k in ipairs(positional) do
     known[k] = true
-    o[k] = given[k]
-    if o[k] == nil then o[k] = given[i] end -- positional: nn.Linear{128, 10}
-    if o[k] == nil then error(("%s: option %q is missing"):format(who, k), 3) end
+    if given[i] ~= nil and given[k] ~= nil then
+      error(("%s: option %q is given twice"):format(who, k), 3)
+    end
+    if given[i] ~= nil then o[k] = given[i] end
+    if o[k] == nil and given[k] == nil then error(("%s: option %q is missing"):format(who, k), 3) end
   end
   for k, v in pairs(given) do
-    if type(k) == "number" and k >= 1 and k <= #required then
-      k = required[k]
+    if math.type(k) == "integer" and k >= 1 and k <= #positional then
+      k = positional[k]
     elseif not known[k] then
       error(("%s: unknown option %q"):format(who, tostring(k)), 3)
     end
@@ -27,3 +53,5 @@ return function(who, given, required, defaults)
   end
   return o
 end
+
+return setmetatable(options, { __call = read })

@@ -4,9 +4,9 @@ return function(_, nn)
 
   local function pool(name, method)
     local class = nn.Module:extend(name)
-    --- nn.MaxPool2d{kernel, stride=kernel, padding=0, ceil=false}
-    function class:init(given)
-      local o = options(name, given, { "kernel" }, { stride = false, padding = 0, ceil = false })
+    --- nn.MaxPool2d(kernel, stride=kernel, padding=0, {ceil=false})
+    function class:init(...)
+      local o = options(name, options.pack(...), { "kernel", "stride", "padding" }, { stride = false, padding = 0, ceil = false })
       self.options = {
         kernel = o.kernel, stride = o.stride or o.kernel, padding = o.padding, ceil = o.ceil,
       }

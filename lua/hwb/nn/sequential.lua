@@ -2,8 +2,9 @@
 return function(_, nn)
   local Sequential = nn.Module:extend("Sequential")
 
-  --- nn.Sequential{a, b, c}: c(b(a(x))).
-  function Sequential:init(list)
+  --- nn.Sequential(a, b, c) or nn.Sequential{a, b, c}: c(b(a(x))).
+  function Sequential:init(...)
+    local list = select("#", ...) == 1 and not nn.Module.is_module(...) and ... or { ... }
     self.count = #list
     for i, m in ipairs(list) do self:add(tostring(i - 1), m) end
   end
