@@ -37,6 +37,8 @@ typedef struct conv_kernel {
     const void *source;
     uint64_t version;
     size_t at[3]; /* copies of the operands in the shared scratch; oneDNN's own lies at 0 */
+    bool turned;  /* a backward-data convolution run forward: weights are turned round first */
+    size_t turned_at;
 } conv_kernel;
 
 /* Bytes of image copies a call: what stays in the second-level caches, and what
@@ -119,6 +121,24 @@ static char *copy_of(const conv_kernel *k, hwb__conv_operand operand) {
     return (char *)k->base.state->scratch + k->at[operand];
 }
 
+/* from[O,C,h,w] -> to[C,O,h,w], turned round: to[c,o,i,j] = from[o,c,h-1-i,w-1-j] */
+static void turn(const hwb__conv_geom *g, const float *from, float *to) {
+    int64_t c_count = g->o, o_count = g->c, taps = g->kernel[0] * g->kernel[1];
+#pragma omp parallel for if (c_count * o_count * taps > HWB_CPU_SERIAL) schedule(static)
+    for (int64_t c = 0; c < c_count; c++)
+        for (int64_t o = 0; o < o_count; o++)
+            for (int64_t t = 0; t < taps; t++)
+                to[(c * o_count + o) * taps + t] = from[(o * c_count + c) * taps + taps - 1 - t];
+}
+
+/* Weights as the primitive's geometry has them. */
+static const float *weights_given(conv_kernel *k, const float *w) {
+    if (!k->turned) return w;
+    float *to = (float *)(void *)((char *)k->base.state->scratch + k->turned_at);
+    turn(&k->geom, w, to);
+    return to;
+}
+
 /* Packs every kept copy of the weights when they changed. */
 static hwb_status refresh(hwb_ctx *ctx, conv_kernel *k, const float *w, const uint64_t *versions) {
     if (!k->kept) return HWB_OK;
@@ -126,7 +146,8 @@ static hwb_status refresh(hwb_ctx *ctx, conv_kernel *k, const float *w, const ui
     int64_t copies = k->geom.w_step ? k->geom.loops : 1;
     k->filled = false;
     for (int64_t i = 0; i < copies; i++)
-        HWB_TRY(hwb__dnn_reorder_run(ctx, k->to_own[HWB__CONV_W], w + i * k->geom.w_step,
+        HWB_TRY(hwb__dnn_reorder_run(ctx, k->to_own[HWB__CONV_W],
+                                     weights_given(k, w + i * k->geom.w_step),
                                      k->kept + (size_t)i * k->packed_bytes));
     k->filled = versions != NULL;
     k->source = w;
@@ -152,7 +173,7 @@ static hwb_status give_weights(hwb_ctx *ctx, conv_kernel *k, const float *w, int
         return HWB_OK;
     }
     if (k->to_own[HWB__CONV_W] && shared && i > 0) return HWB_OK; /* the copy is still there */
-    return give(ctx, k, HWB__CONV_W, w + i * k->geom.w_step, out);
+    return give(ctx, k, HWB__CONV_W, weights_given(k, w + i * k->geom.w_step), out);
 }
 
 static void add(float *out, const float *a, const float *b, int64_t n) {
@@ -254,7 +275,29 @@ static hwb_status make_buffers(hwb_ctx *ctx, conv_kernel *k, bool stable) {
         k->kept = hwb_alloc(ctx, (g->w_step ? (size_t)g->loops : 1) * one);
         if (!k->kept) return HWB_ENOMEM;
     }
+    k->turned_at = bytes;
+    if (k->turned) bytes += hwb__cpu_align((size_t)hwb__conv_w_size(g) * sizeof(float));
     return hwb__cpu_reserve(ctx, k->base.state, bytes);
+}
+
+/* A backward-data convolution of stride 1 is a forward one of y with the weights
+ * turned round, which can add to its result at no cost; oneDNN's backward-data
+ * cannot. */
+static bool turn_round(hwb__conv_geom *g) {
+    hwb__conv_geom t = *g;
+    bool fits = g->op == HWB_OP_CONV_BWD_DATA && g->add && g->groups == 1;
+    for (int i = 0; i < 2; i++) {
+        int64_t reach = (g->kernel[i] - 1) * g->dilation[i];
+        fits = fits && g->stride[i] == 1 && g->pad_lo[i] <= reach && g->pad_hi[i] <= reach;
+        t.pad_lo[i] = reach - g->pad_lo[i];
+        t.pad_hi[i] = reach - g->pad_hi[i];
+    }
+    if (!fits) return false;
+    t.op = HWB_OP_CONV;
+    t.c = g->o, t.h = g->oh, t.w = g->ow, t.x_step = g->y_step;
+    t.o = g->c, t.oh = g->h, t.ow = g->w, t.y_step = g->x_step;
+    *g = t;
+    return true;
 }
 
 static hwb_status conv_new(hwb_ctx *ctx, hwb__cpu_state *state, hwb__cpu_kernel **out,

@@ -54,12 +54,12 @@ INLINE float exp_f(float x) {
 
 /* log: x = m 2^e with m in [sqrt(1/2), sqrt(2)); log m = f - f^2/2 + f^3 P(f). */
 INLINE float log_f(float x) {
-    bool tiny = x < 1.17549435e-38f;
-    float s = tiny ? x * 8388608.0f : x;
+    uint32_t lift = x < 1.17549435e-38f ? 23 : 0; /* subnormal: times 2^23 */
+    float s = x * float_of((127u + lift) << 23);
     uint32_t u = bits_of(s) - 0x3f3504f3u; /* distance from sqrt(1/2) */
     int32_t e = (int32_t)u >> 23;
     float f = float_of((u & 0x7fffffu) + 0x3f3504f3u) - 1.0f;
-    float n = (float)e - (tiny ? 23.0f : 0.0f);
+    float n = (float)(e - (int32_t)lift);
     float p = 6.971611472e-02f;
     p = p * f + -1.147973385e-01f;
     p = p * f + 1.168541992e-01f;
@@ -83,7 +83,7 @@ INLINE float log1p_f(float x) {
     float u = 1.0f + x;
     float lost = (x - (u - 1.0f)) / u;
     float y = log_f(u);
-    return u > 0.0f && u < INFINITY ? y + lost : y;
+    return y + ((u > 0.0f) & (u < INFINITY) ? lost : 0.0f);
 }
 
 INLINE float tanh_f(float x) {
