@@ -42,7 +42,7 @@ local function read_annotation(block, tag, rest, class)
   elseif tag == "overload" then block.overloads[#block.overloads + 1] = rest
   elseif tag == "see" then block.see[#block.see + 1] = rest
   elseif tag == "class" then
-    class = rest:match("^%(?%a*%)?%s*([%w_.]+)")
+    class = rest:match("^%(%a+%)%s*([%w_.]+)") or rest:match("^([%w_.]+)")
     block.class = class
   elseif tag == "field" and class then
     local name, after = rest:gsub("^public%s+", ""):match("^(%S+)%s+(.*)$")
@@ -69,18 +69,25 @@ local function declare(block, line)
   if #block.text > 0 or #block.params > 0 or #block.returns > 0 or #block.example > 0 or arguments then add(block) end
 end
 
-local function read_file(path)
-  local block, class, fenced = new_block(), nil, false
+-- `renames`: how a file's own names for tables are known to the world.
+local function read_file(path, renames)
+  local block, class, fenced, open = new_block(), nil, false, false
   for line in io.lines(path) do
-    local comment = line:match("^%-%-%-%s?(.*)$")
+    local comment = line:match("^%-%-%-%s?(.*)$") or (open and line:match("^%-%-%s?(.*)$"))
+    open = comment ~= nil
     if comment then
       local tag, rest = comment:match("^@(%a+)%s*(.*)$")
       if comment:match("^```") then fenced = not fenced
       elseif fenced then block.example[#block.example + 1] = comment
       elseif tag then class = read_annotation(block, tag, rest, class)
-      else block.text[#block.text + 1] = comment end
+      elseif not comment:match("^%-+$") then block.text[#block.text + 1] = comment end
     elseif line:match("%S") then
-      declare(block, line)
+      local table_name = line:match("^function%s+([%w_]+)[.:]") or line:match("^([%w_]+)%.[%w_]+%s*=")
+      if not renames then
+        declare(block, line)
+      elseif table_name and renames[table_name] and #block.text > 0 then
+        declare(block, (line:gsub(table_name, renames[table_name], 1)))
+      end
       block, fenced = new_block(), false
     else
       block, fenced, class = new_block(), false, nil
@@ -88,6 +95,11 @@ local function read_file(path)
   end
 end
 
+-- Parts of the program; no library for scripts.
+local program = {args = true, checkpoint = true, errors = true, help = true, lex = true, recipe = true, records = true,
+  report = true, run = true, sandbox = true, settings = true, text = true}
+
+-- The annotations, then what the library in Lua says of itself.
 local function load_all()
   if entries then return end
   entries, by_name = {}, {}
@@ -95,6 +107,14 @@ local function load_all()
   for _, name in ipairs(sys.list(folder) or {}) do
     if name:match("%.lua$") then read_file(folder .. "/" .. name) end
   end
+  folder = sys.home .. "/lua/hwb"
+  for _, name in ipairs(sys.list(folder) or {}) do
+    local stem = name:match("^(.*)%.lua$")
+    if stem and not program[stem] then
+      read_file(folder .. "/" .. name, {[stem] = "hwb." .. stem, methods = stem == "curvature" and "Curvature" or nil})
+    end
+  end
+  if sys.stat(folder .. "/nn/module.lua") then read_file(folder .. "/nn/module.lua", {Module = "Module"}) end
 end
 
 -- Entries called `name`: the full name, else those that end in it.
@@ -108,6 +128,8 @@ function M.find(name)
     local dotted = entry.name:gsub(":", ".")
     if dotted == wanted or dotted:sub(-#wanted - 1) == "." .. wanted then found[#found + 1] = entry end
   end
+  local last = name:match("[.:]([%w_]+)$") -- t:matmul, H:eigs: the method of whatever it is
+  if #found == 0 and last then return M.find(last) end
   return found
 end
 
