@@ -239,9 +239,12 @@ describe("layers' mathematics", function()
     assert.tensor_near((first + second) / 2, hwb.cross_entropy(logits, labels:byte()), {rtol = 1e-12})
     local smooth = 0
     for i = 1, 3 do smooth = smooth - (0.1 / 3 + (i == 2 and 0.9 or 0)) * math.log(softmax(z[1])[i]) end
-    assert.tensor_near({smooth}, logits[{{1}}]:cross_entropy(labels[{{1}}], {reduction = "none", smoothing = 0.1}), {rtol = 1e-12})
-    assert.error_matches(function() hwb.cross_entropy(logits, hwb.tensor({0, 1}, {dtype = "int64"})) end, "label 0 .* outside 1..3")
-    assert.error_matches(function() hwb.cross_entropy(logits, hwb.tensor({1, 4}, {dtype = "int64"})) end, "label 4 .* outside 1..3")
+    assert.tensor_near({smooth}, logits[{{1}}]:cross_entropy(labels[{{1}}], {reduction = "none", smoothing = 0.1}),
+      {rtol = 1e-12})
+    assert.error_matches(function() hwb.cross_entropy(logits, hwb.tensor({0, 1}, {dtype = "int64"})) end,
+      "label 0 .* outside 1..3")
+    assert.error_matches(function() hwb.cross_entropy(logits, hwb.tensor({1, 4}, {dtype = "int64"})) end,
+      "label 4 .* outside 1..3")
     assert.error_matches(function() hwb.cross_entropy(logits, hwb.tensor{1, 2}) end, "must be integers, not float32")
     assert.error_matches(function() hwb.cross_entropy(logits, labels, {reduction = "sum"}) end, "neither mean nor none")
     assert.error_matches(function() hwb.cross_entropy(logits, labels[{{1}}]) end, "2x3")
@@ -266,7 +269,8 @@ describe("layers' mathematics", function()
     assert.tensor_near({{-2 / s, -1 / s, 3 / s}}, hwb.layer_norm(x, ones, zeros, {eps = 0}), {rtol = 1e-12})
     local image = x:reshape(1, 3, 1, 1)
     local mean, var = hwb.tensor({1, 1, 1}, F64), hwb.tensor({4, 4, 4}, F64)
-    assert.tensor_near({0, 0.5, 2.5}, hwb.batch_norm(image, ones, zeros, mean, var, {eps = 0}):flatten(), {rtol = 1e-12})
+    assert.tensor_near({0, 0.5, 2.5}, hwb.batch_norm(image, ones, zeros, mean, var, {eps = 0}):flatten(),
+      {rtol = 1e-12})
     local batch = hwb.tensor({1, 3}, F64):reshape(2, 1)
     local y, m, v = hwb.batch_norm_batch(batch, ones[{{1}}], zeros[{{1}}], {eps = 0})
     assert.tensor_near({{-1}, {1}}, y, {rtol = 1e-12})

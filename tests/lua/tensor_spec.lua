@@ -358,6 +358,7 @@ describe("in-place methods", function()
 
   it("refuse results that do not fit", function()
     assert.error_matches(function() hwb.zeros(2):add_(hwb.zeros(3, 2)) end, "%[3x2%] does not fit into %[2%]")
-    assert.error_matches(function() hwb.zeros(2, {dtype = "int64"}):add_(0.5) end, "float32 and does not fit into int64")
+    assert.error_matches(function() hwb.zeros(2, {dtype = "int64"}):add_(0.5) end,
+      "float32 and does not fit into int64")
   end)
 end)
