@@ -16,14 +16,17 @@ local function is_model(value)
   return (type(value) == "table" or type(value) == "userdata") and type(value.state_dict) == "function"
 end
 
--- Keys that JSON cannot tell apart from strings need the pairs form.
+-- Keys that JSON cannot tell apart from strings need the pairs form; so do lists
+-- with holes, whose length is any of their borders.
 local function needs_pairs(t)
-  local n = #t
+  local n, numbers = #t, 0
   for key in pairs(t) do
-    if type(key) == "number" and not (math.type(key) == "integer" and key >= 1 and key <= n) then return true end
-    if type(key) == "string" and n > 0 then return true end
+    if type(key) == "number" then
+      if not (math.type(key) == "integer" and key >= 1 and key <= n) then return true end
+      numbers = numbers + 1
+    elseif type(key) == "string" and n > 0 then return true end
   end
-  return false
+  return numbers ~= n
 end
 
 local encode
