@@ -15,8 +15,9 @@
  *
  * The accumulate input costs nothing in the direct forward convolution (sum
  * post-op) and wherever the result is reordered back (the reorder adds).
- * oneDNN's direct backward-data cannot add, so it runs over few images at a time
- * too, and what is in cache is then added.
+ * oneDNN's direct backward-data cannot add: with stride 1 it is run as the forward
+ * convolution that it is, else over few images at a time, and what is in cache is
+ * then added.
  */
 #include "backend/cpu/onednn_i.h"
 
@@ -301,14 +302,17 @@ static bool turn_round(hwb__conv_geom *g) {
 }
 
 static hwb_status conv_new(hwb_ctx *ctx, hwb__cpu_state *state, hwb__cpu_kernel **out,
-                           const hwb__conv_geom *g, hwb__conv_algorithm algorithm, bool stable) {
+                           const hwb__conv_geom *given, hwb__conv_algorithm algorithm,
+                           bool stable) {
     hwb__cpu_kernel *base;
     HWB_TRY(hwb__cpu_kernel_new(ctx, state, &base, sizeof(conv_kernel), "onednn"));
     conv_kernel *k = (conv_kernel *)base;
-    bool sum = g->op == HWB_OP_CONV && g->add && algorithm == HWB__CONV_DIRECT;
+    const hwb__conv_geom *g = &k->geom;
     base->free = conv_free;
     base->run = conv_run;
-    k->geom = *g;
+    k->geom = *given;
+    k->turned = algorithm == HWB__CONV_DIRECT && turn_round(&k->geom);
+    bool sum = g->op == HWB_OP_CONV && g->add && algorithm == HWB__CONV_DIRECT;
     k->chunk = choose_chunk(g, algorithm);
     hwb_status status = hwb__dnn_conv_new(ctx, state->dnn, &k->conv, g, k->chunk, algorithm, sum);
     if (status == HWB_OK) status = make_buffers(ctx, k, stable);
