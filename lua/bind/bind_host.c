@@ -9,14 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A new tensor in a userdata at the top. */
-static hwb_tensor *push_new(lua_State *L, hwb_dtype dtype, hwb_shape shape) {
-    hwb_tensor *t;
-    hwb__lcheck(L, hwb_tensor_new(hwb_lua_ctx(L), &t, dtype, shape));
-    hwb__lpush(L, t);
-    return t;
-}
-
 /* Lines of a tensor along one axis: element k of line (o, i) is o*n*inner + k*inner + i. */
 typedef struct lines {
     int64_t outer, n, inner;
@@ -65,8 +57,8 @@ static int sort_lines(lua_State *L, int axis, int64_t keep, bool down) {
     lines l = lines_of(&s, axis);
     entry *line = lua_newuserdatauv(L, (size_t)(l.n + 1) * sizeof *line, 0);
     s.dim[axis] = keep;
-    hwb_tensor *values = push_new(L, hwb_tensor_dtype(x), s);
-    hwb_tensor *places = push_new(L, HWB_I64, s);
+    hwb_tensor *values = hwb__lpush_new(L, hwb_tensor_dtype(x), s);
+    hwb_tensor *places = hwb__lpush_new(L, HWB_I64, s);
     int64_t *index = hwb_tensor_data(places);
     for (int64_t o = 0; o < l.outer; o++)
         for (int64_t i = 0; i < l.inner; i++) {
@@ -114,7 +106,7 @@ static int host_cumsum(lua_State *L) {
     int axis = axis_or_last(L, 2, s, "cumsum");
     lines l = lines_of(s, axis);
     bool real = hwb_dtype_is_float(hwb_tensor_dtype(x));
-    hwb_tensor *y = push_new(L, real ? hwb_tensor_dtype(x) : HWB_I64, *s);
+    hwb_tensor *y = hwb__lpush_new(L, real ? hwb_tensor_dtype(x) : HWB_I64, *s);
     for (int64_t o = 0; o < l.outer; o++)
         for (int64_t i = 0; i < l.inner; i++) {
             double sum = 0;
@@ -134,7 +126,7 @@ static int host_nonzero(lua_State *L) {
     const hwb_shape *s = hwb_tensor_shape(x);
     hwb_shape r = {.ndim = 2, .dim = {0, s->ndim}};
     for (int64_t i = 0; i < hwb_tensor_numel(x); i++) r.dim[0] += hwb_tensor_get(x, i) != 0;
-    int64_t *out = hwb_tensor_data(push_new(L, HWB_I64, r));
+    int64_t *out = hwb_tensor_data(hwb__lpush_new(L, HWB_I64, r));
     for (int64_t i = 0; i < hwb_tensor_numel(x); i++) {
         if (hwb_tensor_get(x, i) == 0) continue;
         int64_t rest = i;
@@ -179,7 +171,7 @@ static int host_diag(lua_State *L) {
     luaL_argcheck(L, s->ndim == 1 || s->ndim == 2, 1, "wants a vector or a matrix");
     int64_t n = s->ndim == 1 || s->dim[0] < s->dim[1] ? s->dim[0] : s->dim[1];
     hwb_shape r = {.ndim = 3 - s->ndim, .dim = {n, n}};
-    hwb_tensor *y = push_new(L, hwb_tensor_dtype(x), r);
+    hwb_tensor *y = hwb__lpush_new(L, hwb_tensor_dtype(x), r);
     hwb__lcheck(L, hwb_tensor_fill(hwb_lua_ctx(L), y, 0.0));
     for (int64_t i = 0; i < n; i++)
         if (s->ndim == 1) hwb_tensor_set(y, i * n + i, hwb_tensor_get(x, i));
@@ -202,8 +194,8 @@ static int host_eigh(lua_State *L) {
         return luaL_error(L, "eigh: wants finite float32 or float64 values");
     hwb_dtype dtype = hwb_tensor_dtype(x);
     int n = (int)s->dim[0], work_size = 34 * n + 1, info = 0;
-    hwb_tensor *w = push_new(L, HWB_F64, (hwb_shape){.ndim = 1, .dim = {n}});
-    hwb_tensor *v = push_new(L, HWB_F64, *s);
+    hwb_tensor *w = hwb__lpush_new(L, HWB_F64, (hwb_shape){.ndim = 1, .dim = {n}});
+    hwb_tensor *v = hwb__lpush_new(L, HWB_F64, *s);
     double *work = lua_newuserdatauv(L, (size_t)work_size * sizeof *work, 0);
     hwb__lcheck(L, hwb_tensor_copy(ctx, v, x));
     /* row-major lower = column-major upper; vectors come back as rows */

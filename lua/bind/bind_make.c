@@ -79,21 +79,13 @@ static void walk(lua_State *L, nested *n, int depth, int64_t *place, hwb_tensor 
     }
 }
 
-/* A new tensor in a userdata at the top, so that an error later frees it. */
-static hwb_tensor *push_new(lua_State *L, hwb_dtype dtype, hwb_shape shape) {
-    hwb_tensor *t;
-    hwb__lcheck(L, hwb_tensor_new(hwb_lua_ctx(L), &t, dtype, shape));
-    hwb__lpush(L, t);
-    return t;
-}
-
 static int make_tensor(lua_State *L) {
     nested n = {.shape = {.ndim = 0}};
     int64_t place[HWB_MAX_DIMS] = {0}, flat = 0;
     if (hwb__ltest(L, 1)) {
         const hwb_tensor *x = hwb__lcheck_tensor(L, 1);
         hwb_dtype dtype = hwb__lopt_dtype(L, 2, hwb_tensor_dtype(x));
-        hwb_tensor *y = push_new(L, dtype, *hwb_tensor_shape(x));
+        hwb_tensor *y = hwb__lpush_new(L, dtype, *hwb_tensor_shape(x));
         hwb__lcheck(L, hwb_tensor_copy(hwb_lua_ctx(L), y, x));
         return 1;
     }
@@ -104,7 +96,7 @@ static int make_tensor(lua_State *L) {
     lua_pushvalue(L, 1);
     walk(L, &n, 0, place, NULL, NULL); /* check before the memory is taken */
     bool truth = n.any_boolean && !n.any_number;
-    hwb_tensor *t = push_new(L, hwb__lopt_dtype(L, 2, truth ? HWB_BOOL : HWB_F32), n.shape);
+    hwb_tensor *t = hwb__lpush_new(L, hwb__lopt_dtype(L, 2, truth ? HWB_BOOL : HWB_F32), n.shape);
     lua_pushvalue(L, 1);
     walk(L, &n, 0, place, t, &flat);
     lua_pop(L, 1);
@@ -116,7 +108,7 @@ static int make_tensor(lua_State *L) {
 static int filled(lua_State *L, double value) {
     int next;
     hwb_shape s = hwb__lcheck_shape(L, 1, &next);
-    hwb_tensor *t = push_new(L, hwb__lopt_dtype(L, next, HWB_F32), s);
+    hwb_tensor *t = hwb__lpush_new(L, hwb__lopt_dtype(L, next, HWB_F32), s);
     hwb__lcheck(L, hwb_tensor_fill(hwb_lua_ctx(L), t, value));
     return 1;
 }
@@ -138,14 +130,14 @@ static int make_full(lua_State *L) {
     }
     double value = hwb__lcheck_number(L, 2);
     hwb_dtype d = hwb__lopt_dtype(L, 3, lua_isboolean(L, 2) ? HWB_BOOL : HWB_F32);
-    hwb__lcheck(L, hwb_tensor_fill(hwb_lua_ctx(L), push_new(L, d, s), value));
+    hwb__lcheck(L, hwb_tensor_fill(hwb_lua_ctx(L), hwb__lpush_new(L, d, s), value));
     return 1;
 }
 
 /* Concrete also for a traced x: a constant of its shape. */
 static int like(lua_State *L, double value) {
     const hwb__ltensor *x = hwb__lcheck_any(L, 1);
-    hwb_tensor *t = push_new(L, hwb__lopt_dtype(L, 2, hwb__ldtype(x)), *hwb__lshape(x));
+    hwb_tensor *t = hwb__lpush_new(L, hwb__lopt_dtype(L, 2, hwb__ldtype(x)), *hwb__lshape(x));
     hwb__lcheck(L, hwb_tensor_fill(hwb_lua_ctx(L), t, value));
     return 1;
 }
@@ -171,7 +163,7 @@ static int make_eye(lua_State *L) {
         s.dim[1] = luaL_checkinteger(L, 2);
         options = 3;
     }
-    hwb_tensor *t = push_new(L, hwb__lopt_dtype(L, options, HWB_F32), s);
+    hwb_tensor *t = hwb__lpush_new(L, hwb__lopt_dtype(L, options, HWB_F32), s);
     hwb__lcheck(L, hwb_tensor_fill(hwb_lua_ctx(L), t, 0.0));
     for (int64_t i = 0; i < s.dim[0] && i < s.dim[1]; i++) hwb_tensor_set(t, i * s.dim[1] + i, 1.0);
     return 1;
@@ -194,7 +186,7 @@ static int make_arange(lua_State *L) {
     if (!(step != 0) || !isfinite(count) || count > 1e15)
         return luaL_error(L, "arange: from %f to %f by %f is no range", a, b, step);
     hwb_shape s = {.ndim = 1, .dim = {count > 0 ? (int64_t)count : 0}};
-    hwb_tensor *t = push_new(L, hwb__lopt_dtype(L, at, HWB_F32), s);
+    hwb_tensor *t = hwb__lpush_new(L, hwb__lopt_dtype(L, at, HWB_F32), s);
     for (int64_t i = 0; i < s.dim[0]; i++) hwb_tensor_set(t, i, a + (double)i * step);
     return 1;
 }
@@ -204,7 +196,7 @@ static int make_linspace(lua_State *L) {
     double a = luaL_checknumber(L, 1), b = luaL_checknumber(L, 2);
     hwb_shape s = {.ndim = 1, .dim = {luaL_checkinteger(L, 3)}};
     luaL_argcheck(L, s.dim[0] >= 1, 3, "wants at least one point");
-    hwb_tensor *t = push_new(L, hwb__lopt_dtype(L, 4, HWB_F32), s);
+    hwb_tensor *t = hwb__lpush_new(L, hwb__lopt_dtype(L, 4, HWB_F32), s);
     int64_t last = s.dim[0] - 1;
     for (int64_t i = 0; i <= last; i++)
         hwb_tensor_set(t, i,
@@ -266,7 +258,7 @@ static hwb_shape joined_shape(lua_State *L, const char *name, int n, int axis) {
 static int cat_concrete(lua_State *L, const char *name, int n, int axis) {
     hwb_ctx *ctx = hwb_lua_ctx(L);
     hwb_shape s = joined_shape(L, name, n, axis);
-    hwb_tensor *out = push_new(L, hwb__ldtype(hwb__ltest(L, 3)), s), *part;
+    hwb_tensor *out = hwb__lpush_new(L, hwb__ldtype(hwb__ltest(L, 3)), s), *part;
     int64_t at = 0;
     for (int i = 0; i < n; i++) {
         hwb_tensor *x = hwb__ltest(L, 3 + i)->t;

@@ -37,6 +37,10 @@ static void collect(lua_State *L, hwb__lstate *s, size_t before) {
     if (after > before / 5 * 4) s->soft_limit = after / 5 * 7;
     else if (after / 5 * 7 < s->soft_limit) s->soft_limit = after / 5 * 7;
     if (s->soft_limit < least) s->soft_limit = least;
+    /* Garbage must not be what runs into a hard limit. */
+    size_t hard = hwb_memory(ctx).limit, room = hard / 64;
+    if (hard && s->soft_limit > hard - hard / 8) s->soft_limit = hard - hard / 8;
+    if (hard && s->soft_limit < after + room) s->soft_limit = after + room;
 }
 
 /* The new tensor at the top of the stack enters the innermost scope. */
@@ -52,8 +56,22 @@ static void enter_scope(lua_State *L, hwb__lstate *s) {
 void hwb__lcount(lua_State *L) {
     hwb__lstate *s = hwb__lstate_of(L);
     if (s->open_scopes) enter_scope(L, s);
-    size_t live = hwb_memory(hwb_lua_ctx(L)).live;
-    if (live > s->soft_limit) collect(L, s, live);
+    hwb_memory_info m = hwb_memory(hwb_lua_ctx(L));
+    bool near = m.limit && m.limit < s->soft_limit && m.live > m.limit - m.limit / 8;
+    if (m.live > s->soft_limit || near) collect(L, s, m.live);
+}
+
+hwb_tensor *hwb__lpush_new(lua_State *L, hwb_dtype dtype, hwb_shape shape) {
+    hwb_ctx *ctx = hwb_lua_ctx(L);
+    hwb_tensor *t;
+    hwb_status st = hwb_tensor_new(ctx, &t, dtype, shape);
+    if (st == HWB_ENOMEM) {
+        lua_gc(L, LUA_GCCOLLECT);
+        st = hwb_tensor_new(ctx, &t, dtype, shape);
+    }
+    hwb__lcheck(L, st);
+    hwb__lpush(L, t);
+    return t;
 }
 
 /* ---- hwb.scope -------------------------------------------------------------------------- */

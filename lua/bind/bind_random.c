@@ -41,13 +41,10 @@ static int set_rng_state(lua_State *L) {
 
 /* A float tensor in a userdata at the top. */
 static hwb_tensor *push_float(lua_State *L, hwb_shape shape, int options) {
-    hwb_tensor *t;
     hwb_dtype d = hwb__lopt_dtype(L, options, HWB_F32);
     if (!hwb_dtype_is_float(d))
         luaL_error(L, "random numbers are float32 or float64, not %s", hwb_dtype_name(d));
-    hwb__lcheck(L, hwb_tensor_new(hwb_lua_ctx(L), &t, d, shape));
-    hwb__lpush(L, t);
-    return t;
+    return hwb__lpush_new(L, d, shape);
 }
 
 typedef hwb_status (*fill_fn)(hwb_ctx *, hwb_tensor *, hwb_rng);
@@ -72,10 +69,8 @@ static int random_rademacher(lua_State *L) {
 
 static int fill_like(lua_State *L, fill_fn fill) {
     const hwb__ltensor *x = hwb__lcheck_any(L, 1);
-    hwb_tensor *t;
     hwb_dtype d = hwb__lopt_dtype(L, 2, hwb__ldtype(x));
-    hwb__lcheck(L, hwb_tensor_new(hwb_lua_ctx(L), &t, d, *hwb__lshape(x)));
-    hwb__lpush(L, t);
+    hwb_tensor *t = hwb__lpush_new(L, d, *hwb__lshape(x));
     hwb__lcheck(L, fill(hwb_lua_ctx(L), t, next_stream(L)));
     return 1;
 }
@@ -90,9 +85,7 @@ static int random_randn_like(lua_State *L) {
 /* randperm(n): 1..n in random order, int64 */
 static int random_randperm(lua_State *L) {
     hwb_shape s = {.ndim = 1, .dim = {luaL_checkinteger(L, 1)}};
-    hwb_tensor *t;
-    hwb__lcheck(L, hwb_tensor_new(hwb_lua_ctx(L), &t, HWB_I64, s));
-    hwb__lpush(L, t);
+    hwb_tensor *t = hwb__lpush_new(L, HWB_I64, s);
     int64_t *v = hwb_tensor_data(t);
     hwb_rng_permutation(next_stream(L), s.dim[0], v);
     for (int64_t i = 0; i < s.dim[0]; i++) v[i]++;
@@ -105,14 +98,16 @@ static int random_randint(lua_State *L) {
     luaL_argcheck(L, lo <= hi, 2, "the upper end lies below the lower");
     int next;
     hwb_shape s = hwb__lcheck_shape(L, 3, &next);
-    hwb_tensor *t;
-    hwb__lcheck(L, hwb_tensor_new(hwb_lua_ctx(L), &t, hwb__lopt_dtype(L, next, HWB_I64), s));
-    hwb__lpush(L, t);
+    hwb_tensor *t = hwb__lpush_new(L, hwb__lopt_dtype(L, next, HWB_I64), s);
     hwb_rng rng = next_stream(L);
     uint64_t width = (uint64_t)hi - (uint64_t)lo + 1;
     luaL_argcheck(L, width != 0, 2, "the range is too wide");
-    for (int64_t i = 0; i < hwb_tensor_numel(t); i++)
-        hwb_tensor_set(t, i, (double)(lo + (lua_Integer)hwb_rng_below(rng, (uint64_t)i, width)));
+    int64_t *exact = hwb_tensor_dtype(t) == HWB_I64 ? hwb_tensor_data(t) : NULL;
+    for (int64_t i = 0; i < hwb_tensor_numel(t); i++) {
+        int64_t v = lo + (int64_t)hwb_rng_below(rng, (uint64_t)i, width);
+        if (exact) exact[i] = v;
+        else hwb_tensor_set(t, i, (double)v);
+    }
     return 1;
 }
 

@@ -7,7 +7,7 @@
  */
 #include "bind_tensor_i.h"
 
-#include <math.h>
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -285,18 +285,30 @@ static int convert(lua_State *L, hwb_dtype dtype) {
     return hwb__lend(&c, hwb_cast(c.g, &y, c.in[0], dtype), 1, &y);
 }
 
+static int select_device(lua_State *L, const char *name) {
+    hwb_ctx *ctx = hwb_lua_ctx(L);
+    hwb__lcheck_any(L, 1);
+    hwb_status st = HWB_OK;
+    if (strcmp(name, hwb_get_device(ctx)) != 0) st = hwb_set_device(ctx, name);
+    if (st != HWB_OK) return hwb__lfail(L, st);
+    lua_settop(L, 1);
+    return 1;
+}
+
+static int tensor_cpu(lua_State *L) {
+    return select_device(L, "cpu");
+}
+static int tensor_cuda(lua_State *L) {
+    return select_device(L, "cuda");
+}
+
 /* to("float64") converts; to("cpu"), to("cuda") select the device for what follows. */
 static int tensor_to(lua_State *L) {
     hwb__lcheck_any(L, 1);
     const char *name = luaL_checkstring(L, 2);
     if (strcmp(name, "cpu") != 0 && strncmp(name, "cuda", 4) != 0 && strcmp(name, "ref") != 0)
         return convert(L, hwb__lcheck_dtype(L, 2));
-    hwb_ctx *ctx = hwb_lua_ctx(L);
-    hwb_status st = HWB_OK;
-    if (strcmp(name, hwb_get_device(ctx)) != 0) st = hwb_set_device(ctx, name);
-    if (st != HWB_OK) return hwb__lfail(L, st);
-    lua_settop(L, 1);
-    return 1;
+    return select_device(L, name);
 }
 
 #define CONVERT(method, dtype)                                                                     \
@@ -376,6 +388,7 @@ static int threads(lua_State *L) {
         lua_Integer n = luaL_checkinteger(L, 1);
         luaL_argcheck(L, n >= 0 && n <= 4096, 1, "from 0 to 4096");
         hwb_set_threads(ctx, (int)n);
+        omp_set_num_threads(n ? (int)n : omp_get_num_procs()); /* BLAS and oneDNN ask OpenMP */
     }
     lua_pushinteger(L, hwb_threads(ctx));
     return 1;
@@ -393,6 +406,8 @@ static const luaL_Reg methods[] = {{"size", tensor_size},
                                    {"item", tensor_item},
                                    {"totable", tensor_totable},
                                    {"to", tensor_to},
+                                   {"cpu", tensor_cpu},
+                                   {"cuda", tensor_cuda},
                                    {"float", tensor_float},
                                    {"double", tensor_double},
                                    {"int", tensor_int},

@@ -38,6 +38,8 @@ void hwb__lopen_reduce(lua_State *L);
 void hwb__lopen_compose(lua_State *L);
 void hwb__lopen_gather(lua_State *L);
 
+/* Push a new tensor (not initialised); when memory is short, after a collection. */
+hwb_tensor *hwb__lpush_new(lua_State *L, hwb_dtype dtype, hwb_shape shape);
 /* Called when a tensor has come to lie in a userdata (at the top of the stack). */
 void hwb__lcount(lua_State *L);
 

@@ -422,7 +422,8 @@ function hwb.clamp(x, lo, hi) end
 ---```
 function hwb.addcmul(x, a, b, value) end
 
---- a where cond is true, b elsewhere; all three broadcast.
+--- a where cond is true, b elsewhere; all three broadcast. A number takes the dtype of the
+--- other value; two numbers give float32.
 ---@param cond hwb.Tensor bool, or anything that is true where not 0
 ---@param a hwb.Tensor|number
 ---@param b hwb.Tensor|number

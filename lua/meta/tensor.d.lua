@@ -109,6 +109,18 @@ function Tensor:rows() end
 ---```
 function Tensor:to(what) end
 
+--- to("cpu").
+---@return hwb.Tensor?
+---@return string? message
+---@return string? code
+function Tensor:cpu() end
+
+--- to("cuda").
+---@return hwb.Tensor?
+---@return string? message
+---@return string? code
+function Tensor:cuda() end
+
 --- The values as float32.
 ---@return hwb.Tensor
 function Tensor:float() end
@@ -590,7 +602,8 @@ function Tensor:clamp(lo, hi) end
 ---@see hwb.addcmul
 function Tensor:addcmul(a, b, value) end
 
---- a where cond is true, b elsewhere; all three broadcast.
+--- a where cond is true, b elsewhere; all three broadcast. A number takes the dtype of the
+--- other value; two numbers give float32.
 ---@param a hwb.Tensor|number
 ---@param b hwb.Tensor|number
 ---@return hwb.Tensor
