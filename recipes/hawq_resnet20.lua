@@ -55,6 +55,7 @@ return {
     local o = { choices = choices, budget = { size_mib = uniform.size_mib } }
     local plan = hawq.allocate(records, o)
     local reverse = hawq.reverse(records, plan, o)
+    study.print_notes(run, plan)
     run:table("frontier", study.frontier_rows(records, plan.frontier, 20), { "size_mib", "omega", "bits" })
     run:print(("budget: %.4f MiB, the size of %d bits everywhere; the whole frontier has %d points\n")
       :format(uniform.size_mib, args.bits, #plan.frontier))

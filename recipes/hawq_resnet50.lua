@@ -59,10 +59,11 @@ return {
     -- bits under the budget, and the controls
     local o = { choices = choices, budget = { size_mib = args.size } }
     local plan = clock:once("allocation", function() return hawq.allocate(records, o) end)
-    local cases = { { "HAWQ-V2", plan }, { "uniform", hawq.uniform(records, 2) },
+    local cases = { { "HAWQ-V2", plan }, { "uniform-2", hawq.uniform(records, 2) },
       { "reversed", hawq.reverse(records, plan, o) } }
+    study.print_notes(run, plan)
     run:table("frontier", study.frontier_rows(records, plan.frontier, 12), { "size_mib", "omega", "bits" })
-    run:print(("budget: %.2f MiB; the whole frontier has %d points; %.1f times smaller than the %.1f MiB file\n")
+    run:print(("budget: %.2f MiB; the whole frontier has %d points; %.2f times smaller than the %.1f MiB file\n")
       :format(args.size, #plan.frontier, 97.8 / plan.size_mib, 97.8))
 
     -- quantize and evaluate

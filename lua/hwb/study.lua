@@ -131,8 +131,12 @@ function study.sensitivity_rows(records)
       trace = r.trace, trace_stderr = r.trace_stderr, avg_trace = r.avg_trace,
       avg_trace_stderr = r.stderr, lambda_per_weight = r.lambda and r.lambda / r.n }
   end
-  return rows, { "layer", "weights", "lambda", "residual", "lambda_per_weight", "trace",
-    "trace_stderr", "avg_trace", "avg_trace_stderr" }
+  local columns = { "layer", "weights" }
+  if records[1].lambda then table.move({ "lambda", "residual", "lambda_per_weight" }, 1, 3, 3, columns) end
+  if records[1].trace then
+    table.move({ "trace", "trace_stderr", "avg_trace", "avg_trace_stderr" }, 1, 4, #columns + 1, columns)
+  end
+  return rows, columns
 end
 
 --- hwb.hawq.loss_change's rows of one bit width, and the columns to show.
@@ -170,6 +174,14 @@ function study.frontier_rows(records, frontier, count)
     rows[i] = { size_mib = p.size_mib, omega = p.omega, bits = study.bit_string(records, p.bits) }
   end
   return rows
+end
+
+--- Says what the allocation did about layers whose trace is negative.
+function study.print_notes(run, plan)
+  if #plan.notes > 0 then
+    run:print(("%d layers have a negative trace, counted as zero: %s"):format(#plan.notes,
+      plan.notes[1]:match("^[^:]*") .. (#plan.notes > 1 and ", …" or "")))
+  end
 end
 
 ---------------------------------------------------------------------------
