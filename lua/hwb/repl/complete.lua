@@ -45,10 +45,11 @@ end
 
 -- Modules of the library that are read on first use.
 local function library_modules()
-  local out = {}
+  local out, seen = {}, {cmd = true, repl = true}
   for _, name in ipairs(sys.list(sys.home .. "/lua/hwb") or {}) do
     local stem = name:match("^(.-)%.lua$") or name
-    if not stem:match("^(cmd|repl)$") and stem ~= "cmd" and stem ~= "repl" then out[#out + 1] = stem end
+    if not seen[stem] then out[#out + 1] = stem end
+    seen[stem] = true
   end
   return out
 end
