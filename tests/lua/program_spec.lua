@@ -22,7 +22,7 @@ describe("recipe arguments", function()
     assert.equal("a=b", args.resolve(args.declarations{s = ""}, {{"s", "a=b"}}).s)
   end)
   it("are refused when they do not fit", function()
-    for _, words in ipairs{{"--bits", "x"}, {"--bits", "0"}, {"--mode", "c"}, {"--n", "1.5"}, {"--fast=maybe"}, 
+    for _, words in ipairs{{"--bits", "x"}, {"--bits", "0"}, {"--mode", "c"}, {"--n", "1.5"}, {"--fast=maybe"},
       {"word"}, {"--bits"}, {"--bist", "1"}} do
       local ok, e = pcall(resolve, words)
       assert.is_false(ok)
@@ -120,7 +120,7 @@ describe("errors", function()
   it("keep codes", function()
     local failure = errors.attempt(function() require("hwb.sys").raise("EFORMAT", "x.pth: bad") end)
     assert.equal("EFORMAT", select(3, errors.parts(failure)))
-    assert.equal("hwb: x.pth: bad", errors.text(failure))
+    assert.matches("^hwb: x.pth: bad", errors.text(failure))
   end)
 end)
 
@@ -142,7 +142,7 @@ describe("completion", function()
     _G.state = {["layer1.weight"] = 1, other = 2}
     assert.same({"layer1.weight"}, first('state["layer'))
     _G.state = nil
-    assert.same({"/etc/passwd"}, first('io.open("/etc/passw'))
+    assert.same({"/etc/debian_version"}, first('io.open("/etc/debian_v'))
   end)
   it("gives the suffix of what is found", function()
     local _, at, suffix = complete("string.form", 11)
