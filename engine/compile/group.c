@@ -70,11 +70,22 @@ static bool can_accumulate(const hwb_graph *g, const hwb__groups *q, const int *
            hwb_shape_equal(&c->shape, &g->nodes[sum]->shape) && conv != other;
 }
 
+/* Which operand of the sum is tried first: a convolution whose weights change
+ * less often, as a kernel that accumulates may have to rearrange them. */
+static int preferred(const hwb_graph *g, const hwb__groups *q, const hwb__node *sum) {
+    int stage[2] = {HWB_ROLE_COUNT, HWB_ROLE_COUNT};
+    for (int i = 0; i < 2; i++)
+        if (is_conv(g->nodes[sum->in[i]]->op)) stage[i] = q->stage[g->nodes[sum->in[i]]->in[1]];
+    return stage[0] < stage[1] ? 0 : 1;
+}
+
 static void accumulate_sums(const hwb_graph *g, hwb__groups *q, const int *uses) {
     for (hwb_id id = 0; id < g->count; id++) {
         const hwb__node *n = g->nodes[id];
         if (!q->needed[id] || n->op != HWB_OP_ADD) continue;
-        for (int i = 1; i >= 0; i--) {
+        int first = preferred(g, q, n);
+        for (int k = 0; k < 2; k++) {
+            int i = k ? 1 - first : first;
             if (!can_accumulate(g, q, uses, id, n->in[i], n->in[1 - i])) continue;
             q->add_to[n->in[i]] = value_of(q, n->in[1 - i]);
             q->alias[id] = n->in[i];

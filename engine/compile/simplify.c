@@ -5,7 +5,7 @@
  * by hash-consing, and each node is first offered to a few local rules:
  *   - constants: arithmetic on fills is done here;
  *   - identities: x+0, x*1, x/1, -(-x), (x*a)*b with constants, powers by small
- *     constants, reshapes and permutes of themselves, sums over dims of size 1;
+ *     constants, reshapes, permutes, slices and pads of themselves, sums over dims of size 1;
  *   - broadcasts sink: op(broadcast(a), b) = op(a, b) where b has the full
  *     shape, else broadcast(op(a, b)); sum(broadcast(a)) = n*a.
  * Every rule is exact in real arithmetic; none drops a NaN (0*x stays).
@@ -175,6 +175,22 @@ static hwb_status simplify_permute(hwb_graph *g, hwb_id *out, const hwb__node *n
     return ordered ? hwb_reshape(g, out, x, n->shape) : hwb_permute(g, out, x, perm);
 }
 
+/* slice of slice, pad of pad: one of them. */
+static hwb_status simplify_stride(hwb_graph *g, hwb_id *out, const hwb__node *n, hwb_id x) {
+    const hwb__node *m = g->nodes[x];
+    hwb_attrs a = n->attrs;
+    if (m->op == n->op) {
+        for (int i = 0; i < n->shape.ndim; i++) {
+            const hwb_attrs *in = n->op == HWB_OP_SLICE ? &m->attrs : &n->attrs;
+            const hwb_attrs *on = n->op == HWB_OP_SLICE ? &n->attrs : &m->attrs;
+            a.lo[i] = in->lo[i] + on->lo[i] * in->step[i];
+            a.step[i] = m->attrs.step[i] * n->attrs.step[i];
+        }
+        x = m->in[0];
+    }
+    return hwb_graph_node(g, out, n->op, 1, &x, &a);
+}
+
 static hwb_status simplify_reshape(hwb_graph *g, hwb_id *out, const hwb__node *n, hwb_id x) {
     while (g->nodes[x]->op == HWB_OP_RESHAPE) x = g->nodes[x]->in[0];
     return hwb_reshape(g, out, x, n->shape);
@@ -211,6 +227,8 @@ static hwb_status simplify_node(hwb_graph *g, hwb_id *out, const hwb__node *n, h
     case HWB_OP_STOP: *out = in[0]; return HWB_OK;
     case HWB_OP_PERMUTE: return simplify_permute(g, out, n, in[0]);
     case HWB_OP_RESHAPE: return simplify_reshape(g, out, n, in[0]);
+    case HWB_OP_SLICE:
+    case HWB_OP_PAD: return simplify_stride(g, out, n, in[0]);
     case HWB_OP_SUM: return simplify_sum(g, out, n, in[0]);
     case HWB_OP_CAST: return hwb_cast(g, out, in[0], n->dtype);
     case HWB_OP_BROADCAST:
