@@ -65,8 +65,8 @@ typedef struct hwb__lcall {
 } hwb__lcall;
 
 /* Lift arguments first..first+n-1 (tensors; numbers take the dtype of a tensor
- * beside them; nil gives HWB_NONE) into the graph of a traced one, or into a
- * scratch graph. */
+ * beside them; nil gives HWB_NONE, except for the first) into the graph of a
+ * traced one, or into a scratch graph. */
 void hwb__lbegin(hwb__lcall *c, lua_State *L, int first, int n);
 /* Lift one more argument. */
 void hwb__llift(hwb__lcall *c, int arg, hwb_id *out);

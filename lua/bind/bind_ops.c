@@ -76,7 +76,7 @@ void hwb__lbegin(hwb__lcall *c, lua_State *L, int first, int n) {
         const hwb__ltensor *t = hwb__lcheck_any(L, i);
         if (t->g) c->g = t->g;
     }
-    if (!neighbour(L, first, n, &dtype) && n > 0 && !lua_isnoneornil(L, first))
+    if (n > 0 && (!neighbour(L, first, n, &dtype) || lua_isnoneornil(L, first)))
         luaL_typeerror(L, first, "tensor");
     if (!c->g) {
         hwb__lcheck(L, hwb_eager_begin(c->ctx, &c->e));
