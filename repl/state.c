@@ -175,32 +175,50 @@ static int open_libraries(lua_State *L) {
     return 0;
 }
 
-static const char *setting(const program *p, const char *option, const char *variable) {
-    const char *value = options_value(&p->options, option);
-    if (!value) value = getenv(variable);
+/* Is there a file of settings?  See lua/hwb/config.lua. */
+static bool has_config(void) {
+    char path[PATH_MAX];
+    const char *config = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
+    if (access("hwb.lua", R_OK) == 0) return true;
+    if (config && *config) snprintf(path, sizeof path, "%s/hwb/config.lua", config);
+    else snprintf(path, sizeof path, "%s/.config/hwb/config.lua", home ? home : "");
+    return access(path, R_OK) == 0;
+}
+
+/* Variables from options, so that every layer finds the same settings. */
+static void export_options(const options *o) {
+    static const char *const exported[][2] = {{"data", "HWB_DATA"},
+                                              {"device", "HWB_DEVICE"},
+                                              {"seed", "HWB_SEED"},
+                                              {"threads", "HWB_THREADS"}};
+    for (size_t i = 0; i < sizeof exported / sizeof exported[0]; i++) {
+        const char *value = options_value(o, exported[i][0]);
+        if (value) setenv(exported[i][1], value, 1);
+    }
+}
+
+static int require_module(lua_State *L, const char *module) {
+    lua_getglobal(L, "require");
+    lua_pushstring(L, module);
+    return state_call(L, 1, 0);
+}
+
+static const char *setting(const char *variable) {
+    const char *value = getenv(variable);
     return value && *value ? value : NULL;
 }
 
-/* --threads, --data: what C needs to know before any Lua runs. */
-static int apply_settings(program *p) {
-    const char *threads = setting(p, "threads", "HWB_THREADS");
-    if (threads) {
-        char *end;
-        long n = strtol(threads, &end, 10);
-        if (*end || n < 1 || n > 4096) {
-            fprintf(stderr, "hwb: --threads: '%s' is not a number from 1 to 4096\n", threads);
-            return 2;
-        }
-        omp_set_num_threads((int)n);
-        hwb_set_threads(hwb_lua_ctx(p->L), (int)n);
-        setenv("HWB_THREADS", threads, 1);
+static int apply_threads(lua_State *L) {
+    const char *threads = setting("HWB_THREADS");
+    if (!threads) return 0;
+    char *end;
+    long n = strtol(threads, &end, 10);
+    if (*end || n < 1 || n > 4096) {
+        fprintf(stderr, "hwb: --threads: '%s' is not a number from 1 to 4096\n", threads);
+        return 2;
     }
-    static const char *const exported[][2] = {
-        {"data", "HWB_DATA"}, {"device", "HWB_DEVICE"}, {"seed", "HWB_SEED"}};
-    for (size_t i = 0; i < sizeof exported / sizeof exported[0]; i++) {
-        const char *value = options_value(&p->options, exported[i][0]);
-        if (value) setenv(exported[i][1], value, 1);
-    }
+    omp_set_num_threads((int)n);
+    hwb_set_threads(hwb_lua_ctx(L), (int)n);
     return 0;
 }
 
@@ -234,12 +252,11 @@ int state_open(program *p) {
     }
     progress_install(p->L, p->quiet);
     hwb_set_log(log_line, p);
-    int status = apply_settings(p);
-    if (status == 0 && (setting(p, "seed", "HWB_SEED") || setting(p, "device", "HWB_DEVICE"))) {
-        lua_getglobal(p->L, "require");
-        lua_pushliteral(p->L, "hwb.settings");
-        status = state_call(p->L, 1, 0);
-    }
+    export_options(&p->options);
+    int status = has_config() ? require_module(p->L, "hwb.config") : 0;
+    if (status == 0) status = apply_threads(p->L);
+    if (status == 0 && (setting("HWB_SEED") || setting("HWB_DEVICE")))
+        status = require_module(p->L, "hwb.settings");
     return status;
 }
 

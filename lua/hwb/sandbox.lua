@@ -16,7 +16,7 @@ Box.__index = Box
 
 -- Modules of the library that would lead out of the sandbox.
 local hidden = {["hwb.sys"] = true, ["hwb.sandbox"] = true, ["hwb.run"] = true, ["hwb.recipe"] = true,
-  ["hwb.errors"] = true, ["hwb.settings"] = true, ["hwb.checkpoint"] = true}
+  ["hwb.errors"] = true, ["hwb.settings"] = true, ["hwb.config"] = true, ["hwb.checkpoint"] = true}
 
 local function is_hidden(module)
   return hidden[module] or module:match("^hwb%.cmd%.") or module:match("^hwb%.repl%.")

@@ -153,6 +153,28 @@ run runs list
 is 0
 out_has killed
 
+# progress: plain lines in a pipe, redrawn on a terminal, nothing with -q or when it is over at once
+cat >slow.lua <<'EOF'
+local function wait(s) local t = os.clock() while os.clock() - t < s do end end
+for i = 1, 12 do wait(0.15) hwb.progress("slow work", i, 12, "note " .. i) end
+for i = 1, 12 do hwb.progress("quick work", i, 12) end
+EOF
+run run slow.lua
+is 0
+err_has "slow work " "/12" "ETA 0:0" "| note"
+err_lacks "quick work" $'\r'
+[ -z "$out" ] || fail "progress on stdout"
+run run slow.lua -q
+[ -z "$err" ] || fail "-q shows progress"
+pty_args='run slow.lua'
+pty_script <<'EOF'
+expect slow work
+expect ETA
+expect | note
+exit 0
+EOF
+pty_args=
+
 # runs and report
 run run demo.lua --bits 2
 is 0

@@ -77,6 +77,20 @@ status=$? out=$(cat "$work/.out") err=$(cat "$work/.err")
 is 1
 [ "$out" = a ] || fail "piped input stops at the first error"
 
+# settings: options, then variables, then the project's file, then the user's
+mkdir -p config/hwb
+echo 'return {seed = 1, threads = 1}' >config/hwb/config.lua
+echo 'return {seed = 2}' >hwb.lua
+seed() { "$hwb" "$@" -e 'print(os.getenv("HWB_SEED"), os.getenv("HWB_THREADS"))'; }
+[ "$(seed)" = "2	1" ] || fail "the project's settings: $(seed)"
+[ "$(HWB_SEED=3 seed)" = "3	1" ] || fail "variables come before files"
+[ "$(HWB_SEED=3 seed --seed 4)" = "4	1" ] || fail "options come before variables"
+echo 'return {sed = 2}' >hwb.lua
+run -e 1 && is 2 && err_has "unknown setting 'sed'; did you mean 'seed'?"
+echo 'return {seed = os.time()}' >hwb.lua
+run -e 1 && is 2 && err_has "hwb.lua:1"
+rm hwb.lua config/hwb/config.lua
+
 # completion scripts and man page
 for shell in bash zsh fish; do
     run completion $shell
