@@ -87,8 +87,7 @@ hwb_status hwb_source_batch(hwb_ctx *ctx, hwb_source *out, hwb_tensor *x, hwb_te
                         hwb_shape_text(xs, a), hwb_shape_text(ys, b));
     batch_source *s = malloc(sizeof *s);
     if (!s) return oom(ctx);
-    *s = (batch_source){hwb_tensor_retain(x), hwb_tensor_retain(y), micro > 0 ? micro : 0,
-                        0};
+    *s = (batch_source){hwb_tensor_retain(x), hwb_tensor_retain(y), micro > 0 ? micro : 0, 0};
     *out = (hwb_source){s, batch_rewind, batch_next, batch_free};
     return HWB_OK;
 }

@@ -34,7 +34,8 @@ HWB_BINARY_MAP(XX)
 #undef XX
 
 /* x op scalar, in x's dtype (a comparison or sum with an integer x stays integer) */
-HWB_API hwb_status hwb_scalar(hwb_graph *g, hwb_id *y, hwb_id like, double value); /* rank of like, dims 1 */
+HWB_API hwb_status hwb_scalar(hwb_graph *g, hwb_id *y, hwb_id like,
+                              double value); /* rank of like, dims 1 */
 HWB_API hwb_status hwb_add_scalar(hwb_graph *g, hwb_id *y, hwb_id x, double s);
 HWB_API hwb_status hwb_mul_scalar(hwb_graph *g, hwb_id *y, hwb_id x, double s);
 HWB_API hwb_status hwb_where(hwb_graph *g, hwb_id *y, hwb_id cond, hwb_id a, hwb_id b);

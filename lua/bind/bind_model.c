@@ -297,7 +297,9 @@ static const luaL_Reg functions[] = {
     {"is_traced", is_traced},
     {"push_scope", push_scope},
     {"pop_scope", pop_scope},
-    {"tap", tap}, {"update", update}, {"lift", lift},
+    {"tap", tap},
+    {"update", update},
+    {"lift", lift},
     {NULL, NULL},
 };
 

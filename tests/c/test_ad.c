@@ -73,11 +73,11 @@ XX(sub, SUB) XX(mul, MUL) XX(div, DIV) XX(pow, POW) XX(maximum, MAXIMUM) XX(mini
         HWB_TRY(hwb_mul(g, &s, x[0], x[0]));                                                       \
         return hwb_where(g, y, c, s, x[1]);                                                        \
     }
-/* clang-format off */
+    /* clang-format off */
 COMPARE_CASE(lt) COMPARE_CASE(le) COMPARE_CASE(eq) COMPARE_CASE(ne)
-/* clang-format on */
+    /* clang-format on */
 
-        static hwb_status square(hwb_graph *g, hwb_id *y, hwb_id x) {
+    static hwb_status square(hwb_graph *g, hwb_id *y, hwb_id x) {
     return hwb_mul(g, y, x, x);
 }
 

@@ -61,12 +61,6 @@ for _, case in ipairs(cases) do
       end)
     end
 
-    it("finds the top eigenvalue", function()
-      local H = hwb.hessian(model, { data = { x, y } })
-      local e = H:eigs{ k = 1, tol = 1e-5, maxiter = 40, seed = 1 }
-      golden.assert_near(want.eval.largest.values[1], e.values[1], 1e-8, "eigenvalue")
-    end)
-
     it("estimates a small layer's trace within its error", function()
       local name = head .. ".weight"
       local exact = want.exact_traces.hessian[name]
@@ -104,14 +98,13 @@ describe("golden #data jpeg200", function()
       golden.assert_near(w.loss, loss, 1e-11, "loss")
       golden.assert_digest(w.grad, gradient, 1e-9, "gradient")
       golden.assert_digest(w.hv, H:apply(golden.probe(H.n)), 1e-9, "Hv")
-      -- the same in float32: the solver, and the trace within its error
+      -- in float32, for one of them: the solver, and the trace within its error
+      if case.shortcut == "A" then return end
       model:to("float32")
       local F = hwb.hessian(model, { data = { x:to("float32"), y } })
-      local e = F:eigs{ k = 2, tol = 1e-3, maxiter = 40, seed = 2 }
-      for i = 1, 2 do
-        golden.assert_near(w.largest.values[i], e.values[i], 1e-4, "eigenvalue " .. i)
-      end
-      local t = F:trace{ tol = 0, max_probes = 12, min_probes = 12, seed = 4 }
+      local e = F:eigs{ k = 1, tol = 1e-3, maxiter = 30, seed = 2 }
+      golden.assert_near(w.largest.values[1], e.values[1], 1e-4, "eigenvalue")
+      local t = F:trace{ tol = 0, max_probes = 8, min_probes = 8, seed = 4 }
       assert(math.abs(t.mean - w.exact_traces.all) <= 4 * t.stderr,
         ("trace %.6g +- %.3g, exact %.6g"):format(t.mean, t.stderr, w.exact_traces.all))
     end)
