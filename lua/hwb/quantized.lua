@@ -15,6 +15,9 @@ local bits_of = hwb.quant.bits_of
 local raw = hwb.engine.quant
 local quantized = {}
 
+-- The class behind an instance's own fields.
+local function class_of(m) return getmetatable(m).__index end
+
 ---------------------------------------------------------------------------
 -- the forward pass
 
@@ -31,7 +34,7 @@ local function weight_node(x, w, mask)
 end
 
 local function forward(self, x, ...)
-  local float, saved = getmetatable(self).__index(self, "forward"), {}
+  local float, saved = class_of(self).forward, {}
   for _, w in ipairs(self.quantization.weights) do
     local y = weight_node(x, w, self.quantization.weight_mask)
     for _, slot in ipairs(w.slots) do
@@ -107,7 +110,7 @@ function methods:size(given)
 end
 
 function methods:describe()
-  local text = getmetatable(self).__index(self, "describe")(self)
+  local text = class_of(self).describe(self)
   local size = self:size()
   return ("%s\n  quantized: %d weights, %.3g bits on average, %.3f MiB (%.2fx smaller), %d inputs")
     :format(text, #self.quantization.weights, size.average_bits, size.mib, size.ratio,
@@ -116,7 +119,7 @@ end
 
 --- Float parameters from a file, as Module:load; scales follow.
 function methods:load(path)
-  local ok, message, code = getmetatable(self).__index(self, "load")(self, path)
+  local ok, message, code = class_of(self).load(self, path)
   if not ok then return nil, message, code end
   return self:refresh()
 end

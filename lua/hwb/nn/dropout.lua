@@ -12,18 +12,31 @@ return function(hwb, nn)
     self.draws = {} -- by shape: the uniform numbers that a compiled program reads
   end
 
+  -- Uniform numbers that depend on the step's seed and the size alone.
+  local function draw(size, seed)
+    local state = hwb.get_rng_state()
+    hwb.manual_seed(seed)
+    local u = hwb.rand(size)
+    hwb.set_rng_state(state)
+    return u
+  end
+
+  local function new_seed() return hwb.randint(1, 1 << 30, 1)[1] end
+
   function Dropout:forward(x)
     if not self:is_training() or self.p == 0 then return x end
     local size = x:size()
     local key = table.concat(size, "x")
-    self.draws[key] = self.draws[key] or hwb.rand(size)
+    self.seed = self.seed or new_seed()
+    self.draws[key] = self.draws[key] or draw(size, self.seed)
     local keep = hwb.engine.lift(x, self.draws[key]):ge(self.p):to(x:dtype())
     return x * keep * (1 / (1 - self.p))
   end
 
   --- New masks.
   function Dropout:before_step()
-    for _, u in pairs(self.draws) do u:copy_(hwb.rand(u:size())) end
+    self.seed = new_seed()
+    for _, u in pairs(self.draws) do u:copy_(draw(u:size(), self.seed)) end
   end
 
   return { Dropout = Dropout }
