@@ -3,7 +3,8 @@
  */
 #include "cpu_check.h"
 
-static const hwb_dtype moved[] = {HWB_F32, HWB_F64, HWB_I32, HWB_I64, HWB_U8, HWB_BOOL};
+/* one dtype of each size */
+static const hwb_dtype moved[] = {HWB_F32, HWB_I64, HWB_BOOL};
 enum { MOVED = sizeof moved / sizeof *moved };
 
 static void one_input(hwb_op op, const hwb_attrs *attrs, hwb_dtype t, hwb_shape in, hwb_shape out) {
