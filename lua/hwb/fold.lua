@@ -88,7 +88,7 @@ function fold.fold(m, given)
   c:changed()
   local difference = (c(x) - before):abs():max():item()
   local allowed = (m:dtype() == "float64" and 1e-9 or 1e-3) * (1 + before:abs():max():item())
-  if not (difference <= allowed) then
+  if difference ~= difference or difference > allowed then
     error(("quant.fold: the folded model differs by %.3g: some convolution's output is used "
       .. "beside its batch norm"):format(difference), 2)
   end

@@ -25,14 +25,6 @@ local trace = nil
 ---------------------------------------------------------------------------
 -- classes
 
-local function index_of(class)
-  return function(self, key)
-    local v = class[key]
-    if v == nil then return nil end
-    return v
-  end
-end
-
 --- A class derived from this one; instances are made by calling it.
 function Module:extend(name)
   local class = setmetatable({ __name = name, super = self }, {
@@ -41,7 +33,7 @@ function Module:extend(name)
   })
   class.__meta = {
     __name = name,
-    __index = index_of(class),
+    __index = class,
     __newindex = Module.assign,
     __call = function(m, ...) return m:call(...) end,
     __tostring = function(m) return m:describe() end,

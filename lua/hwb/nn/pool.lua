@@ -6,7 +6,8 @@ return function(_, nn)
     local class = nn.Module:extend(name)
     --- nn.MaxPool2d(kernel, stride=kernel, padding=0, {ceil=false})
     function class:init(...)
-      local o = options(name, options.pack(...), { "kernel", "stride", "padding" }, { stride = false, padding = 0, ceil = false })
+      local o = options(name, options.pack(...), { "kernel", "stride", "padding" },
+        { stride = false, padding = 0, ceil = false })
       self.options = {
         kernel = o.kernel, stride = o.stride or o.kernel, padding = o.padding, ceil = o.ceil,
       }
