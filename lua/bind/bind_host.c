@@ -148,6 +148,8 @@ static int triangle(lua_State *L, bool upper) {
     lua_Integer k = luaL_optinteger(L, 2, 0);
     luaL_argcheck(L, s->ndim >= 2, 1, "wants at least two dims");
     int64_t rows = s->dim[s->ndim - 2], cols = s->dim[s->ndim - 1];
+    if (k > cols) k = cols; /* further out is the same */
+    if (k < -rows) k = -rows;
     hwb__lcheck(L, hwb_tensor_clone(hwb_lua_ctx(L), &y, x));
     hwb__lpush(L, y);
     for (int64_t i = 0; i < hwb_tensor_numel(y); i++) {

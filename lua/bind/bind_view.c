@@ -154,7 +154,7 @@ static int view_narrow(lua_State *L) {
     const hwb_shape *s = hwb__lshape(hwb__lcheck_any(L, 1));
     int axis = hwb__lcheck_axis(L, 2, s->ndim);
     int64_t start = hwb__lcheck_index(L, 3, s->dim[axis], "narrow"), len = luaL_checkinteger(L, 4);
-    if (len < 0 || start + len > s->dim[axis])
+    if (len < 0 || len > s->dim[axis] - start)
         return luaL_error(L, "narrow: %I elements from %I on leave 1..%I", (LUAI_UACINT)len,
                           (LUAI_UACINT)start + 1, (LUAI_UACINT)s->dim[axis]);
     return slice_to(L, axis, start, len, 1);
