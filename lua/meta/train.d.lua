@@ -1,0 +1,111 @@
+---@meta
+-- Training and evaluation of models.
+
+hwb.optim = {}
+
+--- Stochastic gradient descent. decay_vectors=false leaves parameters of one axis (biases,
+--- norms) out of the weight decay; clip bounds the gradient's norm.
+---@param options {lr: number, momentum: number, nesterov: boolean, weight_decay: number, decay_vectors: boolean, clip: number}
+---@return table
+---```lua
+---local o = hwb.optim.sgd{lr = 0.1, momentum = 0.9, weight_decay = 5e-4}
+---```
+function hwb.optim.sgd(options) end
+
+--- Adam; weight decay is added to the gradient.
+---@param options {lr: number, beta1: number, beta2: number, eps: number, weight_decay: number, decay_vectors: boolean, clip: number}
+---@return table
+---```lua
+---local o = hwb.optim.adam{lr = 1e-3}
+---```
+function hwb.optim.adam(options) end
+
+--- Adam with decoupled weight decay (0.01 by default).
+---@param options {lr: number, beta1: number, beta2: number, eps: number, weight_decay: number, decay_vectors: boolean, clip: number}
+---@return table
+---```lua
+---local o = hwb.optim.adamw{lr = 2e-5}
+---```
+function hwb.optim.adamw(options) end
+
+--- Schedule: the same learning rate throughout.
+---@return function
+---```lua
+---hwb.train{model = m, data = ds, optimizer = o, schedule = hwb.optim.constant()}
+---```
+function hwb.optim.constant() end
+
+--- Schedule: times factor (0.1) at every epoch of milestones.
+---@param options {milestones: number[], factor: number}
+---@return function
+---```lua
+---local s = hwb.optim.step{milestones = {30, 60, 80}, factor = 0.2}
+---```
+function hwb.optim.step(options) end
+
+--- Schedule: from 1 down to floor (0) along half a cosine over all epochs, or `epochs`.
+---@param options? {floor: number, epochs: number}
+---@return function
+---```lua
+---local s = hwb.optim.cosine{floor = 0.01}
+---```
+function hwb.optim.cosine(options) end
+
+--- Schedule: from 1 down to floor (0) along a line over all epochs, or `epochs`.
+---@param options? {floor: number, epochs: number}
+---@return function
+---```lua
+---local s = hwb.optim.linear{}
+---```
+function hwb.optim.linear(options) end
+
+--- Schedule: rises linearly from `from` (0) during the first epochs, then as `after`.
+---@param options {epochs: number, from: number, after: function}
+---@return function
+---```lua
+---local s = hwb.optim.warmup{epochs = 5, after = hwb.optim.cosine{}}
+---```
+function hwb.optim.warmup(options) end
+
+--- Options of hwb.train.
+---@class hwb.TrainOptions
+---@field model table
+---@field data any a dataset, loader, {x, y} or function(epoch) that returns an iterator of x, y
+---@field optimizer table of hwb.optim
+---@field val? any dataset or {x, y}: evaluated after each epoch
+---@field epochs? integer default 1
+---@field batch? integer samples of one update; default 128
+---@field micro? integer samples of one program run; gradients are added up
+---@field loss? string|fun(output: hwb.Tensor, target: hwb.Tensor): hwb.Tensor default "cross_entropy"
+---@field schedule? function of hwb.optim
+---@field augment? {crop: integer, flip: boolean, cutout: integer}
+---@field shuffle? boolean default true
+---@field drop_last? boolean default true
+---@field seed? integer of order, augmentation and dropout
+---@field bn? "batch"|"eval" batch statistics, or everything as in evaluation mode
+---@field callback? fun(row: table, state: fun(): table): boolean? after each epoch; false stops
+---@field resume? table what state() gave: goes on after its epoch
+---@field controller? table {start(self, s), epoch(self, s, row)}: may set s.accumulate and s.lr_scale
+---@field eval_batch? integer default 250
+---@field workers? integer threads that make batches; default 2
+
+--- Trains a model in place and leaves it in evaluation mode.
+---@param options hwb.TrainOptions
+---@return table[] history rows {epoch=, loss=, accuracy=, lr=, updates=, images_per_second=, seconds=, val_loss=, val_accuracy=}
+---@return table state for `resume`
+---```lua
+---local history = hwb.train{model = m, data = train, val = test, epochs = 10,
+---  optimizer = hwb.optim.sgd{lr = 0.1, momentum = 0.9}, schedule = hwb.optim.cosine{}}
+---print(history[10].val_accuracy)
+---```
+function hwb.train(options) end
+
+--- Accuracy and mean loss in evaluation mode.
+---@param m table a model
+---@param data any a dataset, a loader or {x, y}
+---@param options? {batch: integer, count: integer, loss: any}
+---@return {accuracy: number, correct: integer, count: integer, loss: number, seconds: number}
+---```lua
+---print(hwb.evaluate(m, test).accuracy)
+---```
+function hwb.evaluate(m, data, options) end
