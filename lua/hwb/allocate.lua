@@ -72,7 +72,9 @@ local function factors(layers, negative)
       local what = ("%s: negative %s %.4g"):format(name_of(l, i),
         metric == "trace" and "average trace" or "eigenvalue", f)
       if negative == "error" then fail(4, "%s", what) end
-      f = negative == "absolute" and -f or 0
+      if negative == "absolute" then f = -f
+      elseif negative == "stderr" and finite(l.stderr) then f = l.stderr
+      else f = 0 end
       notes[#notes + 1] = ("%s counted as %.4g"):format(what, f)
     end
     list[i] = f
@@ -389,7 +391,7 @@ end
 
 local settings = {
   choices = false, ties = false, budget = false, policy = "pareto", activations = "same",
-  negative = "zero", frontier = true, max_points = 0, node_limit = false,
+  negative = "stderr", frontier = true, max_points = 0, node_limit = false,
 }
 
 local function read(who, given)
@@ -400,9 +402,9 @@ local function read(who, given)
     error(('%s: activations must be "same", a number of bits or a table, not %s')
       :format(who, tostring(a)), 3)
   end
-  local negative = { zero = true, absolute = true, error = true }
+  local negative = { stderr = true, zero = true, absolute = true, error = true }
   if not negative[o.negative] then
-    error(('%s: negative must be "zero", "absolute" or "error"'):format(who), 3)
+    error(('%s: negative must be "stderr", "zero", "absolute" or "error"'):format(who), 3)
   end
   return o
 end
@@ -428,9 +430,10 @@ end
 --   policy       "pareto": least Omega (HAWQ-V2, V3), proved optimal;
 --                "hawq_v1": the same with bits in the order of lambda/n;
 --                function(layers, budget) -> {[name] = bits} or a list
---   negative     negative average traces count as "zero" (they say that no harm can be
---                done, which noise or a saddle point is no proof of), as "absolute", or
---                are an "error"
+--   negative     an average trace below zero, which noise or a saddle point gives, counts
+--                as its standard error ("stderr", the default: no proof that a layer can
+--                take any harm; zero where the record has none), as "zero", as "absolute",
+--                or is an "error"
 --   frontier     false leaves out the frontier of size and Omega
 --   max_points   bound on the frontier's working lists (0: one million)
 -- Returns {bits=, omega=, size_mib=, bops=, latency_ms=, compression=, average_bits=,

@@ -179,7 +179,7 @@ end
 --- Says what the allocation did about layers whose trace is negative.
 function study.print_notes(run, plan)
   if #plan.notes > 0 then
-    run:print(("%d layers have a negative trace, counted as zero: %s"):format(#plan.notes,
+    run:print(("%d layers have a negative trace, counted as its standard error: %s"):format(#plan.notes,
       plan.notes[1]:match("^[^:]*") .. (#plan.notes > 1 and ", …" or "")))
   end
 end
