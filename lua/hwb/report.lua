@@ -21,7 +21,7 @@ th,td{padding:.2rem .7rem;border-bottom:1px solid var(--line);text-align:left;ve
 td.n,th.n{text-align:right}thead th{cursor:pointer;color:var(--dim)}
 .scroll{overflow-x:auto}.dim{color:var(--dim)}pre,code{font:.9em ui-monospace,monospace}
 pre{background:var(--card);padding:.7rem;overflow-x:auto;border-radius:4px}
-figure{margin:1rem 0}figure svg,figure img{max-width:100%;height:auto;background:#fff;border-radius:4px}
+figure{margin:1rem 0}figure>svg,figure>img{max-width:100%;height:auto;background:#fff;border-radius:4px}
 .status-ok{color:#009e73}.status-failed,.status-killed{color:#d55e00}
 svg.curve{background:none}svg.curve path{fill:none;stroke:var(--mark);stroke-width:1.5}svg.curve text{fill:var(--dim);font-size:11px}
 svg.curve .axis{stroke:var(--line)}]]
