@@ -7,7 +7,6 @@
  */
 #include "bind_tensor_i.h"
 
-#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -388,7 +387,6 @@ static int threads(lua_State *L) {
         lua_Integer n = luaL_checkinteger(L, 1);
         luaL_argcheck(L, n >= 0 && n <= 4096, 1, "from 0 to 4096");
         hwb_set_threads(ctx, (int)n);
-        omp_set_num_threads(n ? (int)n : omp_get_num_procs()); /* BLAS and oneDNN ask OpenMP */
     }
     lua_pushinteger(L, hwb_threads(ctx));
     return 1;
