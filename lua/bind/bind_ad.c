@@ -29,6 +29,8 @@ enum { AT_SESSION = 1, AT_FUNCTION, AT_ARGUMENTS };
 
 /* ---- arguments: tensors and lists of tensors -------------------------------------- */
 
+enum { MAX_NESTING = 16 }; /* of lists; one that contains itself ends here */
+
 static bool is_list(lua_State *L, int at) {
     if (lua_type(L, at) != LUA_TTABLE || lua_rawlen(L, at) == 0) return false;
     if (lua_getmetatable(L, at)) {
@@ -45,23 +47,34 @@ static bool is_variable(lua_State *L, int at) {
     return t && (t->t || t->g) && hwb_dtype_is_float(hwb__ldtype(t));
 }
 
+/* Before a list at nesting `depth` is entered. */
+static void check_depth(lua_State *L, int depth) {
+    if (depth >= MAX_NESTING)
+        luaL_error(L, "lists of tensors nest deeper than %d, or contain themselves", MAX_NESTING);
+    luaL_checkstack(L, 4, "lists nest too deeply");
+}
+
 /* Append the float tensors in the value at `at` to the list at `list`. */
-static void flatten(lua_State *L, int at, int list) {
+static void flatten_at(lua_State *L, int at, int list, int depth) {
     at = lua_absindex(L, at);
     if (is_variable(L, at)) {
         lua_pushvalue(L, at);
         lua_rawseti(L, list, (lua_Integer)lua_rawlen(L, list) + 1);
     } else if (is_list(L, at)) {
-        luaL_checkstack(L, 4, "lists nest too deeply");
+        check_depth(L, depth);
         lua_Integer n = (lua_Integer)lua_rawlen(L, at);
         for (lua_Integer i = 1; i <= n; i++) {
             lua_rawgeti(L, at, i);
-            flatten(L, -1, list);
+            flatten_at(L, -1, list, depth + 1);
             lua_pop(L, 1);
         }
     } else if (hwb__ltest(L, at)) {
         hwb__lcheck_any(L, at); /* raises on a freed one */
     }
+}
+
+static void flatten(lua_State *L, int at, int list) {
+    flatten_at(L, at, list, 0);
 }
 
 /* Push the value at `at` with its float tensors replaced by those of the list
@@ -203,15 +216,15 @@ static void push_results(lua_State *L, session *s, int n, const hwb_id *outs) {
 /* ---- sessions ------------------------------------------------------------------------------------ */
 
 /* The graph of a traced tensor in the value at `at`, or NULL. */
-static hwb_graph *traced_graph(lua_State *L, int at) {
+static hwb_graph *traced_graph(lua_State *L, int at, int depth) {
     const hwb__ltensor *t = hwb__ltest(L, at);
     hwb_graph *g = t ? t->g : NULL;
     if (!is_list(L, at)) return g;
     at = lua_absindex(L, at);
-    luaL_checkstack(L, 4, "lists nest too deeply");
+    check_depth(L, depth);
     for (lua_Integer i = 1, n = (lua_Integer)lua_rawlen(L, at); !g && i <= n; i++) {
         lua_rawgeti(L, at, i);
-        g = traced_graph(L, -1);
+        g = traced_graph(L, -1, depth + 1);
         lua_pop(L, 1);
     }
     return g;
@@ -231,7 +244,7 @@ static int run_session(lua_State *L, const char *name, lua_CFunction body) {
         if (!luaL_getmetafield(L, 1, "__call")) luaL_typeerror(L, 1, "function");
         lua_pop(L, 1);
     }
-    for (int i = 2; i <= lua_gettop(L) && !s.g; i++) s.g = traced_graph(L, i);
+    for (int i = 2; i <= lua_gettop(L) && !s.g; i++) s.g = traced_graph(L, i, 0);
     if (!s.g) s.g = hwb__lstate_of(L)->trace;
     lua_pushcfunction(L, body);
     lua_insert(L, 1);

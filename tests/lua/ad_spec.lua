@@ -283,6 +283,12 @@ describe("tracing", function()
       "cotangent %[3%] of an output %[2x3%]")
   end)
 
+  it("ends at lists that contain themselves", function()
+    local list = {x}
+    list[2] = list
+    assert.error_matches(function() hwb.grad(function(l) return l[1]:sum() end)(list) end, "contain themselves")
+  end)
+
   it("passes errors of the function through and recovers", function()
     local ok, why = pcall(hwb.grad(function() error{mine = true} end), x)
     assert.is_false(ok)
