@@ -3,9 +3,8 @@
  * laid out, cpu_fused_run.c runs them).  A single pointwise operation, a sum and
  * a broadcast are groups of one instruction or none.
  *
- * Registers live in tile buffers small enough for the first-level cache; a
- * buffer is reused when its register is dead.  Dense inputs are read where they
- * are, results are written where they belong.
+ * Registers live in tile buffers small enough for the first-level cache.  Dense
+ * inputs are read where they are, results are written where they belong.
  */
 #include "backend/cpu/cpu_fused_i.h"
 
@@ -162,51 +161,10 @@ static void plan_outputs(fused_kernel *k, const hwb_kdesc *desc, const hwb_fused
         o->reduce = f->out[i].reduce != 0;
         o->is_bool = desc->out[i].dtype == HWB_BOOL;
         o->narrow = desc->out[i].dtype == HWB_F32;
-        o->def = o->reg - k->n_in; /* negative: an input */
         o->numel = hwb_shape_numel(&desc->out[i].shape);
         for (int d = 0; d < k->nd; d++) o->keep[d] = !(pattern[d] >> (16 + i) & 1u);
         if (o->reduce) plan_sum(k, o);
     }
-}
-
-/* ---- registers ------------------------------------------------------------------------------- */
-
-/* Tile buffers: one for every expanded input and constant, shared ones for the
- * rest.  Registers of full outputs keep theirs to the end. */
-static int plan_registers(fused_kernel *k, const hwb_fused *f) {
-    int last[FUSED_MAX_REGS], free_list[FUSED_MAX_REGS], n_free = 0, n_slots = 0;
-    int end = f->n_instr;
-    for (int r = 0; r < k->n_regs; r++) last[r] = -1, k->slot[r] = -1;
-    for (int i = 0; i < f->n_instr; i++)
-        for (int j = 0; j < 3; j++)
-            if (f->instr[i].op != HWB_OP_FILL && f->instr[i].in[j] >= 0)
-                last[f->instr[i].in[j]] = i;
-    for (int i = 0; i < k->n_out; i++) last[k->out[i].reg] = end;
-    for (int i = 0; i < k->n_in; i++) {
-        k->in[i].last_use = last[i];
-        if (!k->in[i].direct) k->slot[i] = n_slots++;
-    }
-    for (int i = 0; i < f->n_instr; i++) {
-        const hwb_finstr *s = &f->instr[i];
-        int reg = k->n_in + i;
-        if (s->op == HWB_OP_FILL) {
-            k->fill[k->n_fill] = reg;
-            k->fill_value[k->n_fill++] = s->imm;
-            k->slot[reg] = n_slots++;
-            continue;
-        }
-        for (int j = 0; j < 3; j++) { /* operands that die here lend their buffer */
-            int r = s->in[j];
-            bool again = (j > 0 && s->in[0] == r) || (j > 1 && s->in[1] == r);
-            if (r < k->n_in || again || last[r] != i) continue;
-            if (f->instr[r - k->n_in].op != HWB_OP_FILL) free_list[n_free++] = k->slot[r];
-        }
-        k->slot[reg] = n_free ? free_list[--n_free] : n_slots++;
-        if (last[reg] < 0) free_list[n_free++] = k->slot[reg]; /* never read */
-        fused_step *step = &k->step[k->n_steps++];
-        *step = (fused_step){.op = s->op, .dst = reg, .src = {s->in[0], s->in[1], s->in[2]}};
-    }
-    return n_slots;
 }
 
 /* ---- prepare ------------------------------------------------------------------------------------ */
@@ -269,7 +227,7 @@ hwb_status hwb__cpu_fused_prepare(hwb_ctx *ctx, hwb__cpu_state *state, hwb__cpu_
     k->workers = hwb_shape_numel(&f.space) < HWB_CPU_SERIAL ? 1 : base->threads;
     if (k->workers > items) k->workers = (int)items;
     k->stream = dense_bytes(desc) > state->cache_bytes;
-    int n_slots = plan_registers(k, &f);
+    int n_slots = hwb__fused_registers(k, &f);
     hwb_status status = hwb__cpu_reserve(ctx, state, plan_scratch(k, n_slots));
     if (status != HWB_OK) {
         fused_free(base);

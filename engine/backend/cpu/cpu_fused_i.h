@@ -25,14 +25,14 @@ typedef struct fused_in {
     bool direct; /* a tile is contiguous: read in place */
     bool is_bool;
     int slot;                     /* else expanded into this slot */
-    int last_use;                 /* instruction; n_instr = at the end */
+    int last_use;                 /* step; n_steps = at the end */
     int64_t stride[HWB_MAX_DIMS]; /* elements; 0 = broadcast */
 } fused_in;
 
 typedef struct fused_out {
     int reg;
     bool reduce, is_bool, narrow; /* narrow: float32 storage */
-    int def;                      /* instruction that makes reg; -1: an input */
+    int def;                      /* step that makes reg; -1: an input or a constant */
     /* sums: which axes stay, and where the partial sums lie */
     bool keep[HWB_MAX_DIMS];
     bool direct;                 /* complete after one tile, stored at once */
@@ -71,6 +71,9 @@ typedef struct fused_kernel {
     /* scratch: workers x worker_bytes, then the sums */
     size_t tile_bytes, worker_bytes, acc_offset;
 } fused_kernel;
+
+/* Steps, constants and tile buffers of the program; the number of buffers. */
+int hwb__fused_registers(fused_kernel *k, const hwb_fused *f);
 
 hwb_status hwb__fused_run(hwb_ctx *ctx, hwb__cpu_kernel *kernel, const void *const *in,
                           const uint64_t *versions, void *const *out);

@@ -215,7 +215,7 @@ static void run_tile(worker *w, int64_t outer, int64_t row, int64_t rows, int64_
     for (int pass = 0; pass < 2; pass++) /* copies of inputs before anything overwrites them */
         for (int i = 0; i < k->n_out; i++) {
             const fused_out *o = &k->out[i];
-            if (!o->reduce && !w->in_place[i] && (o->def < 0) == (pass == 0))
+            if (!o->reduce && !w->in_place[i] && (o->reg < k->n_in) == (pass == 0))
                 store_full(w, o, w->out[i], start, n);
         }
 }
@@ -251,7 +251,6 @@ static void choose_in_place(worker *w) {
         for (int j = 0; j < k->n_in; j++) /* memory of an input is in the caches anyway */
             w->stream[i] = w->stream[i] && w->in[j] != w->out[i];
         bool ok = !w->stream[i] && !o->reduce && !o->is_bool && o->def >= 0;
-        for (int j = 0; ok && j < k->n_fill; j++) ok = k->fill[j] != o->reg;
         for (int j = 0; ok && j < k->n_in; j++)
             ok = w->in[j] != w->out[i] || k->in[j].last_use <= o->def;
         for (int j = 0; ok && j < i; j++) ok = !(w->in_place[j] && k->out[j].reg == o->reg);

@@ -9,6 +9,16 @@
 
 #include "graph/op.h"
 
+/* Two operations in one pass, for op of the loops below. */
+enum {
+    VEC_MUL_ADD = HWB_OP_COUNT, /* a b + c */
+    VEC_MUL_SUB,                /* a b - c */
+    VEC_SUB_PROD,               /* c - a b */
+    VEC_ADD_ADD,                /* (a + b) + c */
+    VEC_ADD_MUL,                /* (a + b) c */
+    VEC_SUB_MUL                 /* (a - b) c */
+};
+
 struct hwb__vec {
     const char *name;
     /* dst[i] = op(a[i], b[i], c[i]); unused operands are NULL */

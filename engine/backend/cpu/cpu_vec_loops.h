@@ -40,6 +40,12 @@ static void FN(op)(int op, int64_t n, T *dst, const T *a, const T *b, const T *c
     case HWB_OP_ROUND_ST: LOOP(LIBM(rint)(a[i]));
     case HWB_OP_STOP:
     case HWB_OP_CAST: LOOP(a[i]);
+    case VEC_MUL_ADD: LOOP(a[i] * b[i] + c[i]);
+    case VEC_MUL_SUB: LOOP(a[i] * b[i] - c[i]);
+    case VEC_SUB_PROD: LOOP(c[i] - a[i] * b[i]);
+    case VEC_ADD_ADD: LOOP((a[i] + b[i]) + c[i]);
+    case VEC_ADD_MUL: LOOP((a[i] + b[i]) * c[i]);
+    case VEC_SUB_MUL: LOOP((a[i] - b[i]) * c[i]);
     default: break; /* supports refuses the rest */
     }
 }
