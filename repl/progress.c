@@ -73,6 +73,8 @@ static task *find_task(const char *what, int64_t done, double now) {
         if (done >= tasks[i].done) return &tasks[i];
         depth = i; /* it started again */
     }
+    /* a task of unknown length does not say when it ends: another one ends it */
+    while (depth > 0 && tasks[depth - 1].total <= 0) depth--;
     if (depth == MAX_TASKS) depth--;
     task *t = &tasks[depth++];
     *t = (task){.started = now, .shown = now};
