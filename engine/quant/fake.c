@@ -4,7 +4,8 @@
  * Weights are read as [groups, elements of a group].  Scales, quotients and
  * products are taken in float64 and rounded to w's dtype where range.c and
  * quantize.c round, so that the values are those of hwb_quant_apply bit for
- * bit, and the codes of a saved model are the ones it computed with.
+ * bit (with one symmetric bit, up to the order of summation in mean|w|), and
+ * the codes of a saved model are the ones it computed with.
  *
  *     y = stop(Q(w)) + (w - stop(w))        the second term is 0, its derivative 1
  */

@@ -73,7 +73,7 @@ end
 
 -- The gradients added up so far become one step.
 local function update(self)
-  local o, state = self.o, self.state
+  local state = self.state
   if self.pending == 0 then return end
   if self.pending ~= self.nominal then -- fewer samples at the end of an epoch
     self.trainer:flat_gradient():mul_(self.nominal / self.pending)

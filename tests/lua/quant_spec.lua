@@ -277,9 +277,9 @@ describe("a quantized model", function()
   it("reports its size", function()
     local m = small_net()
     local q = hwb.quant.apply(m, { weights = 4 })
-    local size, n, rest = q:size(), 0, 0
+    local size, n = q:size(), 0
     for _, l in ipairs(m:layers()) do n = n + l.n end
-    rest = m:num_parameters() - n
+    local rest = m:num_parameters() - n
     assert.near(n / 2 + 4 * rest + 4 * (6 + 8 + 4), size.bytes, 1e-9)
     assert.near(4, size.average_bits, 1e-12)
     assert.matches("3 weights, 4 bits", tostring(q))

@@ -2,8 +2,6 @@
 -- is asked to; evaluation.
 local nn = hwb.nn
 
-local function tensor64(t) return hwb.tensor(t):to("float64") end
-
 -- y = x w: one weight row; the loss's gradient is known in closed form.
 local function linear_problem()
   hwb.manual_seed(1)
@@ -261,8 +259,8 @@ describe("hwb.evaluate", function()
     local z = m(x)
     local want = z:argmax(2):eq(y):to("int64"):sum():item()
     local loss = hwb.cross_entropy(z, y):item()
-    for _, r in ipairs{ hwb.evaluate(m, ds), hwb.evaluate(m, ds, { batch = 7 }), hwb.evaluate(m, { x, y }, { batch = 40 }),
-      hwb.evaluate(m, ds:loader{ batch = 10 }) } do
+    for _, r in ipairs{ hwb.evaluate(m, ds), hwb.evaluate(m, ds, { batch = 7 }),
+      hwb.evaluate(m, { x, y }, { batch = 40 }), hwb.evaluate(m, ds:loader{ batch = 10 }) } do
       assert.equal(101, r.count)
       assert.equal(want, r.correct)
       assert.near(want / 101, r.accuracy, 1e-12)
