@@ -18,6 +18,7 @@
 #include "spectral/spectral.h"
 #include "quant/quant.h"
 #include "quant/fake.h"
+#include "optim/controller.h"
 #include "optim/optim.h"
 #include "plot/plot.h"
 
