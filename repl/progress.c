@@ -22,7 +22,7 @@ typedef struct task {
     char what[48];
     double started, shown;
     int64_t done, total;
-    int tenth;
+    int tenth, silent; /* silent: tasks inside that ended since it was last heard of */
 } task;
 
 static task tasks[MAX_TASKS];
@@ -73,8 +73,9 @@ static task *find_task(const char *what, int64_t done, double now) {
         if (done >= tasks[i].done) return &tasks[i];
         depth = i; /* it started again */
     }
-    /* a task of unknown length does not say when it ends: another one ends it */
-    while (depth > 0 && tasks[depth - 1].total <= 0) depth--;
+    /* a task that another one ends: of unknown length, or stopped before its time,
+     * which shows when several tasks inside it ended without a word from it */
+    while (depth > 0 && (tasks[depth - 1].total <= 0 || tasks[depth - 1].silent >= 3)) depth--;
     if (depth == MAX_TASKS) depth--;
     task *t = &tasks[depth++];
     *t = (task){.started = now, .shown = now};
@@ -87,6 +88,7 @@ static void show(void *user, const char *what, int64_t done, int64_t total, cons
     if (quiet) return;
     double now = hwb_seconds();
     task *t = find_task(what, done, now);
+    t->silent = 0;
     t->done = done;
     t->total = total;
     char line[1024];
@@ -105,6 +107,7 @@ static void show(void *user, const char *what, int64_t done, int64_t total, cons
     if (finished) {
         progress_clear();
         depth = (int)(t - tasks);
+        for (int i = 0; i < depth; i++) tasks[i].silent++;
     }
 }
 
