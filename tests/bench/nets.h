@@ -161,7 +161,7 @@ static inline hwb_status net_resnet20_forward(void *user, hwb_graph *g, hwb_id *
     HWB_TRY(hwb_relu(g, &x, x));
     for (int stage = 1; stage <= 3; stage++)
         for (int b = 0; b < s->blocks; b++) {
-            char at[2][32], bn[2][32];
+            char at[2][48], bn[2][48];
             int stride = stage > 1 && b == 0 ? 2 : 1;
             hwb_id z = x;
             for (int j = 0; j < 2; j++) {
@@ -185,7 +185,7 @@ static inline hwb_status net_resnet20_tensors(net *s) {
     for (int stage = 1; stage <= 3; stage++)
         for (int b = 0; b < s->blocks; b++)
             for (int j = 1; j <= 2; j++) {
-                char name[32];
+                char name[48];
                 int64_t out = s->width << (stage - 1);
                 snprintf(name, sizeof name, "layer%d.%d.conv%d", stage, b, j);
                 HWB_TRY(net_add_conv(s, name, wide, out, 3));
