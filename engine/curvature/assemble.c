@@ -110,22 +110,30 @@ static hwb_status cut(assembly *a, hwb_id v, hwb_id *parts) {
     return HWB_OK;
 }
 
-/* One node a parameter (HWB_NONE = zero) -> [1,n] */
-static hwb_status join(assembly *a, const hwb_id *parts, hwb_id *out) {
-    hwb_id total = HWB_NONE;
-    for (int i = 0; i < a->n;) { /* a node has at most 64 inputs */
-        hwb_id some[33];
-        int k = 0;
-        if (total != HWB_NONE) some[k++] = total;
-        for (; i < a->n && k < 33; i++, k++) {
-            hwb_shape row = {.ndim = 2, .dim = {1, -1}};
-            hwb_id p = parts[i];
-            if (p == HWB_NONE) HWB_TRY(hwb_zeros_like(a->g, &p, a->wrt[i]));
-            HWB_TRY(hwb_reshape(a->g, &some[k], p, row));
+/* Rows [1,n_i] side by side, in place of the list: a node has at most 64 inputs,
+ * so long lists are joined by 64, and then the joints. */
+static hwb_status concat_rows(assembly *a, int n, hwb_id *rows) {
+    enum { MOST = 64 };
+    while (n > 1) {
+        int joints = 0;
+        for (int i = 0; i < n; i += MOST) {
+            int k = n - i < MOST ? n - i : MOST;
+            HWB_TRY(hwb_concat(a->g, &rows[joints++], k, rows + i, 1));
         }
-        HWB_TRY(hwb_concat(a->g, &total, k, some, 1));
+        n = joints;
     }
-    *out = total;
+    return HWB_OK;
+}
+
+/* One node a parameter (HWB_NONE = zero; overwritten) -> [1,n] */
+static hwb_status join(assembly *a, hwb_id *parts, hwb_id *out) {
+    for (int i = 0; i < a->n; i++) {
+        hwb_shape row = {.ndim = 2, .dim = {1, -1}};
+        if (parts[i] == HWB_NONE) HWB_TRY(hwb_zeros_like(a->g, &parts[i], a->wrt[i]));
+        HWB_TRY(hwb_reshape(a->g, &parts[i], parts[i], row));
+    }
+    HWB_TRY(concat_rows(a, a->n, parts));
+    *out = parts[0];
     return HWB_OK;
 }
 
