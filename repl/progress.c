@@ -21,8 +21,8 @@ enum { MAX_TASKS = 6 };
 typedef struct task {
     char what[48];
     double started, shown;
-    int64_t done, total;
-    int tenth, silent; /* silent: tasks inside that ended since it was last heard of */
+    int64_t first, done, total; /* first: done when it was first heard of */
+    int tenth, silent;          /* silent: tasks inside that ended since it was last heard of */
 } task;
 
 static task tasks[MAX_TASKS];
@@ -54,7 +54,7 @@ static void compose(char *line, size_t size, const task *t, const char *note) {
     for (const task *outer = tasks; outer < t; outer++)
         n += (size_t)snprintf(line + n, size - n, "%s %lld/%lld > ", outer->what,
                               (long long)outer->done, (long long)outer->total);
-    double elapsed = hwb_seconds() - t->started, rate = (double)t->done / elapsed;
+    double elapsed = hwb_seconds() - t->started, rate = (double)(t->done - t->first) / elapsed;
     n += (size_t)snprintf(line + n, size - n, "%s %lld", t->what, (long long)t->done);
     if (t->total > 0) {
         char eta[24] = "?";
@@ -78,7 +78,7 @@ static task *find_task(const char *what, int64_t done, double now) {
     while (depth > 0 && (tasks[depth - 1].total <= 0 || tasks[depth - 1].silent >= 3)) depth--;
     if (depth == MAX_TASKS) depth--;
     task *t = &tasks[depth++];
-    *t = (task){.started = now, .shown = now};
+    *t = (task){.started = now, .shown = now, .first = done};
     snprintf(t->what, sizeof t->what, "%s", what);
     return t;
 }
