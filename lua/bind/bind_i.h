@@ -82,6 +82,10 @@ void hwb__lread_loss(lua_State *L, int options, hwb_loss_fn *fn, void **user);
 /* From now on that value's function runs on thread L. */
 void hwb__luse_loss(lua_State *L, int arg);
 
+/* Targets for the engine: labels, 1-based in Lua, become 0-based int64; others
+ * are the same tensor.  *out is a new reference. */
+hwb_status hwb__lzero_based_targets(lua_State *L, hwb_tensor **out, hwb_tensor *y);
+
 /* Say which graph is being traced (NULL: none); returns the one before, to be
  * put back.  Derivatives taken meanwhile extend that graph. */
 hwb_graph *hwb__ltrace_set(lua_State *L, hwb_graph *g);
@@ -91,6 +95,9 @@ hwb_graph *hwb__ltrace_set(lua_State *L, hwb_graph *g);
 /* The engine model of the module at `arg` (a Lua table with :engine() or the
  * userdata itself); borrowed while that value lives. */
 hwb_model *hwb__lcheck_model(lua_State *L, int arg);
+/* The same, and push the userdata: whoever keeps the model keeps that, and hands
+ * it to hwb__lcheck_model before the forward pass may be called. */
+hwb_model *hwb__lpush_model(lua_State *L, int arg);
 /* Call the function at the top of the stack - n arguments - for a C callback:
  * an error becomes HWB_* in the context. */
 hwb_status hwb__lpcall(lua_State *L, int n_args, int n_results);
@@ -109,5 +116,6 @@ void hwb__lopen_curvature(lua_State *L);
 void hwb__lopen_quant(lua_State *L);
 void hwb__lopen_allocate(lua_State *L);
 void hwb__lopen_train(lua_State *L);
+void hwb__lopen_controller(lua_State *L);
 
 #endif

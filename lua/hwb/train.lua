@@ -90,11 +90,26 @@ local function learning_rate(self, epoch, position)
     epoch = epoch - 1 + math.min(position / steps, 1), epochs = o.epochs,
     step = self.micro_steps, steps_per_epoch = steps,
   } or 1
+  if o.controller and o.controller.lr_scale then
+    self.state.lr_scale = o.controller:lr_scale(epoch - 1 + math.min(position / steps, 1))
+  end
   return o.optimizer.lr * factor * self.state.lr_scale
+end
+
+-- The first state.attacked of the images become adversarial (in evaluation mode).
+local function attack(self, x, y)
+  local model, n = self.o.model, x:size(1)
+  local m = math.floor(n * self.state.attacked)
+  if m < 1 then return x end
+  model:eval()
+  local z = hwb.adversarial.fgsm(model, x:narrow(1, 1, m), y:narrow(1, 1, m), { eps = self.state.eps })
+  model:train()
+  return m < n and hwb.cat({ z, x:narrow(1, m + 1, n - m) }, 1) or z
 end
 
 local function micro_step(self, x, y, row)
   local n = x:size(1)
+  if self.state.attacked and self.state.attacked > 0 then x = attack(self, x, y) end
   if self.pending == 0 then self.nominal = self.o.batch * self.state.accumulate end
   prepare_step(self)
   local loss, right = self.trainer:gradient(x, y, n / self.nominal)
@@ -149,6 +164,7 @@ local function snapshot(self)
   local s = { epoch = self.state.epoch, updates = self.state.updates, seed = self.o.seed,
     accumulate = self.state.accumulate, lr_scale = self.state.lr_scale,
     micro_steps = self.micro_steps }
+  if self.o.controller and self.o.controller.save then s.controller = self.o.controller:save() end
   s.steps, s.vectors = self.trainer:state()
   return s
 end
@@ -170,6 +186,7 @@ local function start(o)
     end
     for _, k in ipairs{ "epoch", "updates", "accumulate", "lr_scale" } do self.state[k] = r[k] end
     self.micro_steps = r.micro_steps
+    if r.controller then o.controller:restore(r.controller) end
     self.trainer:restore(r.steps, r.vectors)
   end
   return self
@@ -177,7 +194,7 @@ end
 
 local function train_epochs(self, history)
   local o, state = self.o, self.state
-  if o.controller and o.controller.start and not o.resume then o.controller:start(state) end
+  if o.controller and o.controller.start then o.controller:start(state) end
   for epoch = state.epoch + 1, o.epochs do
     local row = one_epoch(self, epoch)
     state.epoch = epoch
@@ -219,8 +236,10 @@ end
 --   callback     function(row, state) after each epoch; false stops.  state() gives a
 --                table for `resume`
 --   resume       such a table: goes on after its epoch (the model must be as it was)
---   controller   {start(self, s), epoch(self, s, row)}: may set s.accumulate (batches an
---                update) and s.lr_scale
+--   controller   hwb.batch.*, or {start(self, s), epoch(self, s, row)}: may set s.accumulate
+--                (batches an update), s.lr_scale, s.attacked (share of adversarial images)
+--                and s.eps; lr_scale(self, position), save(self), restore(self, saved) where
+--                it has them
 -- Returns a list of rows {epoch=, loss=, accuracy=, lr=, updates=, images_per_second=,
 -- seconds=, val_loss=, val_accuracy=}, and a table for `resume`.  The model is left in
 -- evaluation mode.

@@ -240,7 +240,7 @@ function Module:to(what)
   if what == "float32" or what == "float64" then
     convert_all(self, function(t) return t:to(what) end)
   else
-    hwb.device(what)
+    hwb.set_device(what)
     self:apply(function(m) rawset(m, "_engine", nil) end)
   end
   return self
