@@ -1,0 +1,89 @@
+---@meta
+
+--- Batch-size controllers for hwb.train and adversarial images.
+
+---@class hwb.batch
+hwb.batch = {}
+
+---@class hwb.batch.options
+---@field max? integer largest batch, a multiple of base (128)
+---@field base? integer the micro-batch; give hwb.train batch = base
+---@field epochs? integer 90
+---@field milestones? integer[] {30, 60, 80}: epochs after which the learning rate decays
+---@field decay? number 0.2
+---@field grow? number batch factor of ABS and ABSA: 2
+---@field fall? number they grow when the eigenvalue has fallen by this factor: 2
+---@field patience? integer or after this many epochs: 10
+---@field attacked? number ABSA: share of adversarial images: 0.2
+---@field attack_decay? number that share is divided by it at each growth: 2
+---@field attack_stop? integer last epoch with attacks: half of them
+---@field warmup? number FB: epochs of warm-up: 5
+---@field eps? number size of the FGSM step: 0.005
+---@field probe? hwb.tensor[] {x, y}: images for the eigenvalue (ABS, ABSA)
+
+--- A fixed batch `max`, the learning rate of the small one.
+---@param options? hwb.batch.options
+---@return table controller
+function hwb.batch.bl(options) end
+
+--- A fixed batch `max`, linear scaling of the learning rate after gradual warm-up
+--- (Goyal et al. 2017).
+---@param options? hwb.batch.options
+---@return table controller
+function hwb.batch.fb(options) end
+
+--- The batch grows where the learning rate would decay (Smith et al. 2018).
+---@param options? hwb.batch.options
+---@return table controller
+function hwb.batch.gg(options) end
+
+--- The batch grows as the top Hessian eigenvalue falls (Yao et al. 2018).
+---@param options hwb.batch.options
+---@return table controller
+function hwb.batch.abs(options) end
+
+--- ABS with adversarial images in the early epochs.
+---@param options hwb.batch.options
+---@return table controller
+function hwb.batch.absa(options) end
+
+--- Updates of a whole training as the publications count them; nil for abs and absa.
+---@param kind string
+---@param options hwb.batch.options
+---@param samples integer
+---@return integer?
+function hwb.batch.published_updates(kind, options, samples) end
+
+---@class hwb.adversarial
+hwb.adversarial = {}
+
+--- x + eps sign(dL/dx), clipped to the range of x.  Options: eps, loss.
+---@param m table
+---@param x hwb.tensor
+---@param y hwb.tensor labels from 1
+---@param options table
+---@return hwb.tensor
+function hwb.adversarial.fgsm(m, x, y, options) end
+
+--- `steps` (10) FGSM steps of eps/steps each.
+---@param m table
+---@param x hwb.tensor
+---@param y hwb.tensor
+---@param options table
+---@return hwb.tensor
+function hwb.adversarial.pgd(m, x, y, options) end
+
+--- x + eps g/|g|, each image's gradient normalised by itself.
+---@param m table
+---@param x hwb.tensor
+---@param y hwb.tensor
+---@param options table
+---@return hwb.tensor
+function hwb.adversarial.l2(m, x, y, options) end
+
+--- Share of right answers on attacked images for each of options.eps.
+---@param m table
+---@param data table a dataset
+---@param options table {eps = {0, 0.01}, method = "fgsm", count = 1000, batch = 250}
+---@return table[] rows {eps=, accuracy=}
+function hwb.adversarial.accuracy(m, data, options) end
