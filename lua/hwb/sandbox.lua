@@ -271,7 +271,7 @@ function M.new(file, options)
   end
   box.env = make_environment(box, folder)
   -- methods of strings are reached without the global `string`
-  local strings = getmetatable("")
+  local strings = debug.getmetatable("")
   strings.__index, strings.__metatable = safe_string(box.env), false
   sys.guard(true)
   return box

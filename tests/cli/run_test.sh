@@ -82,6 +82,14 @@ is 1
 err_has "demo.lua:16: it failed on purpose" "16 |"
 [ "$(field runs/latest/run.json 'v.status, v.exit')" = "failed	1" ] || fail "status of a failed run"
 run run demo.lua --mode nofile && is 3 && err_has "weights.pth: no such file"
+printf 'return {args = {w = ""}, run = function(hwb, args) assert(hwb.models.c1{}:load(args.w)) end}\n' >weights.lua
+run run weights.lua --w none.pth && is 3 && err_has "none.pth: No such file"
+echo junk >junk.pth
+run run weights.lua --set w=junk.pth && is 3 && err_has "junk.pth"
+run check demo.lua weights.lua && is 0 && out_has "demo.lua: recipe" "weights.lua: recipe" "--bits"
+printf "return {run = function() end" >broken.lua
+run check broken.lua && is 3
+run check demo.lua --json && is 0
 run run absent.lua && is 3 && err_has "absent.lua"
 printf 'return {run = function() end' >broken.lua
 run run broken.lua && is 3 && err_has "broken.lua:1:"
@@ -199,7 +207,7 @@ return {
     local first = run:once("start", function() return {x = 1 / 3} end)
     local state = run:restore() or {step = 0, x = first.x, big = {[5] = 0 / 0}}
     while state.step < args.steps do
-      for _ = 1, 20000 do state.x = (state.x * 3.9) * (1 - state.x) end
+      for _ = 1, 60000 do state.x = (state.x * 3.9) * (1 - state.x) end
       state.step = state.step + 1
       run:metric(state.step, {x = state.x})
       run:checkpoint(state)

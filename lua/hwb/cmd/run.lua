@@ -48,11 +48,11 @@ local function show_help(file, recipe, rows)
   return 0
 end
 
--- Values on the command line that are paths may be read: the user named them.
+-- Values on the command line may be read as paths, there or not: the user named them.
 local function named_paths(given)
   local paths = {}
   for _, pair in ipairs(given) do
-    if pair[2] and pair[2] ~= "" and sys.stat(pair[2]) then paths[#paths + 1] = pair[2] end
+    if pair[2] and pair[2] ~= "" then paths[#paths + 1] = pair[2] end
   end
   return paths
 end
