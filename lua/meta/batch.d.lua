@@ -5,7 +5,7 @@
 ---@class hwb.batch
 hwb.batch = {}
 
----@class hwb.batch.options
+---@class batch_options
 ---@field max? integer largest batch, a multiple of base (128)
 ---@field base? integer the micro-batch; give hwb.train batch = base
 ---@field epochs? integer 90
@@ -22,34 +22,34 @@ hwb.batch = {}
 ---@field probe? hwb.tensor[] {x, y}: images for the eigenvalue (ABS, ABSA)
 
 --- A fixed batch `max`, the learning rate of the small one.
----@param options? hwb.batch.options
+---@param options? batch_options
 ---@return table controller
 function hwb.batch.bl(options) end
 
 --- A fixed batch `max`, linear scaling of the learning rate after gradual warm-up
 --- (Goyal et al. 2017).
----@param options? hwb.batch.options
+---@param options? batch_options
 ---@return table controller
 function hwb.batch.fb(options) end
 
 --- The batch grows where the learning rate would decay (Smith et al. 2018).
----@param options? hwb.batch.options
+---@param options? batch_options
 ---@return table controller
 function hwb.batch.gg(options) end
 
 --- The batch grows as the top Hessian eigenvalue falls (Yao et al. 2018).
----@param options hwb.batch.options
+---@param options batch_options
 ---@return table controller
 function hwb.batch.abs(options) end
 
 --- ABS with adversarial images in the early epochs.
----@param options hwb.batch.options
+---@param options batch_options
 ---@return table controller
 function hwb.batch.absa(options) end
 
 --- Updates of a whole training as the publications count them; nil for abs and absa.
 ---@param kind string
----@param options hwb.batch.options
+---@param options batch_options
 ---@param samples integer
 ---@return integer?
 function hwb.batch.published_updates(kind, options, samples) end
