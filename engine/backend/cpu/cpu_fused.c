@@ -115,12 +115,21 @@ static void cut(fused_kernel *k) {
 
 /* ---- operands ------------------------------------------------------------------------------ */
 
-static void plan_inputs(fused_kernel *k, const hwb_kdesc *desc, const uint32_t *pattern) {
+/* An input that is also an output is read from a copy of the tile: another
+ * output may lie in its memory. */
+static bool is_output(const hwb_fused *f, int reg) {
+    for (int i = 0; f->n_out > 1 && i < f->n_out; i++)
+        if (f->out[i].reg == reg && !f->out[i].reduce) return true;
+    return false;
+}
+
+static void plan_inputs(fused_kernel *k, const hwb_kdesc *desc, const hwb_fused *f,
+                        const uint32_t *pattern) {
     for (int i = 0; i < k->n_in; i++) {
         fused_in *in = &k->in[i];
         int64_t stride = 1;
         in->is_bool = desc->in[i].dtype == HWB_BOOL;
-        in->direct = !in->is_bool;
+        in->direct = !in->is_bool && !is_output(f, i);
         for (int d = k->nd - 1; d >= 0; d--) {
             bool full = !(pattern[d] >> i & 1u);
             in->stride[d] = full ? stride : 0;
@@ -221,7 +230,7 @@ hwb_status hwb__cpu_fused_prepare(hwb_ctx *ctx, hwb__cpu_state *state, hwb__cpu_
     k->n_regs = f.n_in + f.n_instr;
     merge_axes(k, desc, &f, pattern);
     cut(k);
-    plan_inputs(k, desc, pattern);
+    plan_inputs(k, desc, &f, pattern);
     plan_outputs(k, desc, &f, pattern);
     int64_t items = k->n_chunks * k->n_blocks;
     k->workers = hwb_shape_numel(&f.space) < HWB_CPU_SERIAL ? 1 : base->threads;

@@ -212,12 +212,8 @@ static void run_tile(worker *w, int64_t outer, int64_t row, int64_t rows, int64_
     /* Sums first: a stored output may lie where an input was. */
     for (int i = 0; i < k->n_out; i++)
         if (k->out[i].reduce) sum_output(w, &k->out[i], w->out[i], outer, row, rows, block);
-    for (int pass = 0; pass < 2; pass++) /* copies of inputs before anything overwrites them */
-        for (int i = 0; i < k->n_out; i++) {
-            const fused_out *o = &k->out[i];
-            if (!o->reduce && !w->in_place[i] && (o->reg < k->n_in) == (pass == 0))
-                store_full(w, o, w->out[i], start, n);
-        }
+    for (int i = 0; i < k->n_out; i++)
+        if (!k->out[i].reduce && !w->in_place[i]) store_full(w, &k->out[i], w->out[i], start, n);
 }
 
 static void run_item(worker *w, int64_t chunk, int64_t block) {
