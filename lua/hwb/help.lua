@@ -96,8 +96,8 @@ local function read_file(path, renames)
 end
 
 -- Parts of the program; no library for scripts.
-local program = {args = true, checkpoint = true, config = true, errors = true, help = true, lex = true, recipe = true, records = true,
-  report = true, run = true, sandbox = true, settings = true, text = true}
+local program = {args = true, checkpoint = true, config = true, errors = true, help = true, lex = true, recipe = true,
+  records = true, report = true, run = true, sandbox = true, settings = true, text = true}
 
 -- The annotations, then what the library in Lua says of itself.
 local function load_all()
