@@ -124,7 +124,12 @@ function hawq.loss_change(m, records, given)
   })
   local spec = { scheme = o.scheme, granularity = o.granularity, range = o.range }
   local H = operator(m, o)
-  local base, g = H:gradient()
+  local _, g = H:gradient()
+  local function loss() -- a forward pass where that gives the same loss as H's
+    if o.bn ~= "eval" or type(o.data) ~= "table" then return (H:gradient()) end
+    return hwb.evaluate(m, o.data, { loss = o.loss, batch = o.micro > 0 and o.micro or nil }).loss
+  end
+  local base = loss()
   local offset = {}
   for _, p in ipairs(H:parameters()) do offset[p.name] = p.first end
   local rows, done = {}, 0
@@ -141,7 +146,7 @@ function hawq.loss_change(m, records, given)
       row.predicted = row.linear + row.quadratic
       if r.avg_trace and r.dw2 then row.isotropic = 0.5 * r.avg_trace * r.dw2[bits] end
       w:copy_(q)
-      row.measured = (H:gradient()) - base
+      row.measured = loss() - base
       w:copy_(saved)
       rows[#rows + 1] = row
       done = done + 1
