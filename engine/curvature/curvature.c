@@ -469,6 +469,11 @@ char *hwb_curvature_dump(hwb_ctx *ctx, hwb_curvature *c, int64_t k) {
     hwb_tensor *x = c->shared->x, *y = c->shared->y;
     if (survey(ctx, c->shared) != HWB_OK) return NULL;
     x = c->shared->x, y = c->shared->y;
-    if (!x || program_for(ctx, c, k, x, y, &p) != HWB_OK) return NULL;
+    if (k < 0 || !x) {
+        hwb_fail(ctx, HWB_EARG, k < 0 ? "%lld vectors" : "the text needs one batch, not %lld",
+                 (long long)(k < 0 ? k : c->shared->batches));
+        return NULL;
+    }
+    if (program_for(ctx, c, k, x, y, &p) != HWB_OK) return NULL;
     return hwb_program_dump(p->program);
 }

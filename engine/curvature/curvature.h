@@ -76,6 +76,8 @@ HWB_API int hwb_curvature_parameters(const hwb_curvature *c, const int **ids);
 /* Loss and gradient [n] (with respect to the block) over the source. */
 HWB_API hwb_status hwb_curvature_gradient(hwb_ctx *ctx, hwb_curvature *c, double *loss,
                                           hwb_tensor **gradient /* may be NULL */);
+/* Give back working memory; the next use makes it again (and the primal pass). */
+HWB_API void hwb_curvature_trim(hwb_curvature *c);
 /* Samples passed over, once known (after the first call); 0 before. */
 HWB_API int64_t hwb_curvature_samples(const hwb_curvature *c);
 /* malloc'd dump of the program that applies k vectors (compiled if need be). */

@@ -85,15 +85,19 @@ static int eigs(lua_State *L) {
     const char *which = hwb__lopt_string(L, 2, "which", power ? "LM" : "LA");
     if (!hwb_which_parse(which, &o.which))
         return luaL_error(L, "which must be \"LA\", \"SA\" or \"LM\", not \"%s\"", which);
-    o.k = (int)hwb__lopt_integer(L, 2, "k", 1);
+    lua_Integer k = hwb__lopt_integer(L, 2, "k", 1);
+    o.k = k > hwb_curvature_n(c) ? (int)hwb_curvature_n(c) : (int)(k < 0 ? 0 : k);
     o.tol = hwb__lopt_number(L, 2, "tol", 1e-3);
     o.value_tol = hwb__lopt_number(L, 2, "value_tol", o.tol);
     o.maxiter = hwb__lopt_integer(L, 2, "maxiter", 100);
     o.max_basis = hwb__lopt_integer(L, 2, "basis", 0);
     o.seed = (uint64_t)hwb__lopt_integer(L, 2, "seed", 0);
     if (o.k < 1 || o.maxiter < 1) return luaL_error(L, "k and maxiter must be at least 1");
-    if (lua_istable(L, 2) && lua_getfield(L, 2, "start") != LUA_TNIL)
+    if (lua_istable(L, 2) && lua_getfield(L, 2, "start") != LUA_TNIL) {
+        if (!hwb__ltest(L, -1))
+            return luaL_error(L, "option \"start\" must be a tensor, not %s", luaL_typename(L, -1));
         o.start = hwb__lcheck_tensor(L, -1);
+    }
     hwb_linop *op = hwb_curvature_op(c);
     hwb__lcheck(L, power ? hwb_eigs_power(ctx, &r, op, &o) : hwb_eigs_lanczos(ctx, &r, op, &o));
     push_eigs(L, &r);
