@@ -28,7 +28,7 @@ static bool (*was_interrupted)(void);
 static bool (*forward)(int);
 static char *received;
 static bool finished;
-static volatile sig_atomic_t resized;
+static volatile sig_atomic_t resized, resumed; /* SIGWINCH, SIGCONT arrived */
 
 static char **matches; /* of the word being completed */
 static int next_match;
@@ -80,8 +80,10 @@ static void on_line(char *line) {
     rl_callback_handler_remove();
 }
 
-static void on_resize(int number) {
-    if (!forward(number)) resized = 1;
+static void on_terminal(int number) {
+    if (forward(number)) return;
+    if (number == SIGCONT) resumed = 1;
+    else resized = 1;
 }
 
 void editor_open(editor_complete_fn fn, void *user, bool (*interrupted)(void),
@@ -98,9 +100,10 @@ void editor_open(editor_complete_fn fn, void *user, bool (*interrupted)(void),
     rl_completer_quote_characters = rl_basic_quote_characters = ""; /* quotes are ours */
     using_history();
     stifle_history(10000);
-    struct sigaction action = {.sa_handler = on_resize};
+    struct sigaction action = {.sa_handler = on_terminal};
     sigemptyset(&action.sa_mask);
     sigaction(SIGWINCH, &action, NULL);
+    sigaction(SIGCONT, &action, NULL);
 }
 
 void editor_close(void) {
@@ -129,6 +132,11 @@ static bool wait_for_input(void) {
         if (resized) {
             resized = 0;
             rl_resize_terminal();
+        }
+        if (resumed) { /* after Ctrl-Z and fg the shell's modes are set */
+            resumed = 0;
+            rl_prep_term_function(1);
+            rl_forced_update_display();
         }
         hung_up = ready > 0 && (input.revents & (POLLHUP | POLLERR));
         if (ready > 0) return true;
@@ -167,6 +175,7 @@ editor_event editor_read(const char *prompt, char **line) {
     sigaddset(&held, SIGINT);
     sigaddset(&held, SIGTERM);
     sigaddset(&held, SIGWINCH);
+    sigaddset(&held, SIGCONT);
     finished = false;
     received = NULL;
     sigprocmask(SIG_BLOCK, &held, &waiting);

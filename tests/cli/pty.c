@@ -4,7 +4,7 @@
  *     expect TEXT      waits (15 s) until TEXT appears after the last match
  *     absent TEXT      fails when TEXT has appeared after the last match
  *     send TEXT        types TEXT; \n (Enter) \t \e \\ and \xHH are understood
- *     signal NAME      INT, TERM, KILL or WINCH to the program itself
+ *     signal NAME      INT, TERM, KILL, STOP, CONT or WINCH to the program itself
  *     resize ROWS COLS
  *     sleep MS
  *     exit N           waits (15 s) for the end with status N (128+signal)
@@ -119,7 +119,8 @@ static bool send_signal(const char *name) {
     static const struct {
         const char *name;
         int number;
-    } signals[] = {{"INT", SIGINT}, {"TERM", SIGTERM}, {"KILL", SIGKILL}, {"WINCH", SIGWINCH}};
+    } signals[] = {{"INT", SIGINT},   {"TERM", SIGTERM}, {"KILL", SIGKILL},
+                   {"STOP", SIGSTOP}, {"CONT", SIGCONT}, {"WINCH", SIGWINCH}};
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
         if (strcmp(signals[i].name, name) == 0) return kill(child, signals[i].number) == 0;
     return false;

@@ -306,6 +306,24 @@ send \x04
 exit 0
 EOF
 
+# stopped and continued: the line that was begun is still there
+pty_script <<'EOF'
+expect hwb> 
+send 40 +
+expect 40 +
+signal STOP
+sleep 100
+signal CONT
+expect 40 +
+send  2\n
+expect 42
+expect hwb> 
+send \x04
+exit 0
+EOF
+out=$(echo 'print(6 * 7)' | "$hwb" -i --no-rc 2>&1)
+has "$out" 42 "the output of -i with piped input"
+
 # start-up file; --no-rc; colours
 mkdir -p config/hwb
 echo 'greeting = "from init"' >config/hwb/init.lua
