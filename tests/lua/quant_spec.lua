@@ -293,6 +293,30 @@ describe("a quantized model", function()
     assert.equal("float64", q(x):dtype())
   end)
 
+  it("updates moving ranges in training, and only there", function()
+    local m, x = small_net(), images(16)
+    local q = hwb.quant.apply(m, { activations = 8, data = x, activation_range = "ema", momentum = 0.5 })
+    local first = q["0"].input_range:clone()
+    q(x * 3)
+    assert.equal(0, largest(q["0"].input_range - first))
+    hwb.train{ model = q, data = { x * 3, hwb.randint(1, 4, 16) }, batch = 16,
+      optimizer = hwb.optim.sgd{ lr = 0 } }
+    assert.tensor_near((first * 2):totable(), q["0"].input_range, { rtol = 1e-5 }) -- (r + 3r) / 2
+  end)
+
+  it("can be copied, converted, put into another model", function()
+    local m, x = small_net(), images(4)
+    local q = hwb.quant.apply(m, { weights = 3, range = "mse", activations = 6, data = x })
+    local y, c = q(x), q:clone()
+    assert.equal(0, largest(c(x) - y))
+    for _, p in c:parameters() do p:zero_() end
+    assert.equal(0, largest(q(x) - y))
+    assert.equal(0, largest(nn.Sequential{ q, nn.Identity{} }(x) - y))
+    local d = hwb.quant.apply(m, { weights = 8 })
+    y = d(x)
+    assert.tensor_near(y:totable(), d:to("float64")(x:double()), { rtol = 1e-4, atol = 1e-4 })
+  end)
+
   it("has an exact Hessian", function()
     local m, x = small_net("float64"), images(6, "float64")
     local q = hwb.quant.apply(m, { weights = 4 })
