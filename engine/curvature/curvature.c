@@ -178,6 +178,10 @@ hwb_status hwb_curvature_block(hwb_ctx *ctx, hwb_curvature **out, hwb_curvature 
     return st;
 }
 
+void hwb_curvature_trim(hwb_curvature *c) {
+    for (int i = 0; i < c->n_cached; i++) hwb_program_trim(c->cached[i].program);
+}
+
 hwb_linop *hwb_curvature_op(hwb_curvature *c) {
     return &c->op;
 }

@@ -179,8 +179,12 @@ static hwb_status locate(blocks *b, int i) {
     return HWB_OK;
 }
 
+enum { BLOCK_MEMORY = 1 << 30 }; /* bytes that all blocks together may hold on to */
+
 static hwb_status get_block(hwb_ctx *ctx, void *user, int64_t i, hwb_linop **out) {
-    (void)ctx;
+    blocks *b = user;
+    for (int k = 0; k < b->n && hwb_memory(ctx).live > BLOCK_MEMORY; k++)
+        if (k != i) hwb_curvature_trim(b->op[k]);
     *out = hwb_curvature_op(((blocks *)user)->op[i]);
     return HWB_OK;
 }
