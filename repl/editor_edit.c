@@ -17,11 +17,11 @@ static HistEvent event;
 static editor_complete_fn complete_fn;
 static void *complete_user;
 static bool (*was_interrupted)(void);
-static const char *prompt_text = "";
+static char prompt_text[256];
 
 static char *give_prompt(EditLine *e) {
     (void)e;
-    return (char *)prompt_text;
+    return prompt_text;
 }
 
 /* How many bytes all matches share. */
@@ -75,7 +75,7 @@ void editor_open(editor_complete_fn fn, void *user, bool (*interrupted)(void),
     history_list = history_init();
     if (!el || !history_list) return;
     history(history_list, &event, H_SETSIZE, 10000);
-    el_set(el, EL_PROMPT, give_prompt);
+    el_set(el, EL_PROMPT_ESC, give_prompt, '\1');
     el_set(el, EL_EDITOR, "emacs");
     el_set(el, EL_SIGNAL, 0);
     el_set(el, EL_HIST, history, history_list);
@@ -94,7 +94,10 @@ void editor_close(void) {
 
 editor_event editor_read(const char *prompt, char **line) {
     int n = 0;
-    prompt_text = prompt;
+    /* what takes no room stands between \1 and \2 for readline, between two \1 here */
+    snprintf(prompt_text, sizeof prompt_text, "%s", prompt);
+    for (char *p = prompt_text; *p; p++)
+        if (*p == '\2') *p = '\1';
     const char *text = el ? el_gets(el, &n) : NULL;
     if (was_interrupted()) {
         if (el) el_reset(el);
