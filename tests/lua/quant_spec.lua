@@ -271,6 +271,31 @@ describe("a quantized model", function()
     none, why = hwb.quant.load(path, hwb.models.mlp{ sizes = { 3, 4 } })
     assert.is_nil(none)
     assert.matches("0.weight", why, 1, true)
+    local other = small_net()
+    other["1"].bias = hwb.zeros(7)
+    none, why = hwb.quant.load(path, other)
+    assert.is_nil(none)
+    assert.matches('"1.bias" is 7 in the model and 6 in the file', why, 1, true)
+    -- damaged descriptions are refused, whatever they say
+    local tensors2, _, meta = hwb.load(path)
+    local d = hwb.json.decode(meta["hwb.quantization"])
+    for _, damage in ipairs{
+      function(c) c.weights[1].spec.bits = 99 end, function(c) c.weights[1].spec = 3 end,
+      function(c) c.weights[2].shape = { 1, 2 } end, function(c) c.weights = nil end,
+      function(c) c.weights[1].weight = "x" end, function(c) c.weights[1].shape = "long" end,
+      function(c) c.activations = { { name = "0", bits = 77, track = "batch" } } end,
+    } do
+      local c = hwb.json.decode(hwb.json.encode(d))
+      damage(c)
+      assert(hwb.save(path, tensors2, { ["hwb.quantization"] = hwb.json.encode(c) }))
+      local q
+      q, why = hwb.quant.load(path, small_net())
+      if q then -- what only shows when it is used
+        assert.has_error(function() q(x) end)
+      else
+        assert.is_string(why)
+      end
+    end
     os.remove(path)
   end)
 
