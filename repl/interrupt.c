@@ -148,6 +148,7 @@ void interrupt_install(lua_State *L) {
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file beyond ulimit -f: write fails with EFBIG */
 }
 
 void interrupt_begin(lua_State *L) {

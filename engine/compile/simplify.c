@@ -21,6 +21,8 @@ hwb_status hwb__copy_leaf(const hwb_graph *from, hwb_id id, hwb_graph *to, hwb_i
     if (n->op == HWB_OP_FILL) return hwb_graph_fill(to, out, n->dtype, n->shape, n->attrs.value);
     if (n->op == HWB_OP_CONSTANT) return hwb_graph_constant(to, out, n->tensor);
     HWB_TRY(hwb_graph_input(to, out, (hwb_role)n->attrs.role, n->dtype, n->shape, n->name));
+    to->nodes[*out]->classes = n->classes;
+    to->nodes[*out]->class_shift = n->class_shift;
     return n->tensor ? hwb_graph_bind(to, *out, n->tensor) : HWB_OK;
 }
 

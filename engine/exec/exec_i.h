@@ -24,6 +24,7 @@ typedef struct hwb__feed {
     void *device_data;   /* on a device with its own memory */
     uint64_t seen;       /* version of `given` when last fed */
     uint64_t generation; /* grows whenever the contents change */
+    int64_t classes, class_shift; /* of hwb__node */
     uint8_t role;
     char *name;
 } hwb__feed;

@@ -87,6 +87,8 @@ static hwb_status feed_from_node(hwb_ctx *ctx, hwb__feed *f, const hwb_graph *g,
     f->role = n->op == HWB_OP_INPUT ? (uint8_t)n->attrs.role : 0;
     f->name = strdup(n->name ? n->name : "");
     if (!f->name) return oom(ctx);
+    f->classes = n->classes;
+    f->class_shift = n->class_shift;
     if (n->op == HWB_OP_FILL) {
         HWB_TRY(hwb_tensor_new(ctx, &f->given, n->dtype, n->shape));
         return hwb_tensor_fill(ctx, f->given, n->attrs.value);

@@ -45,6 +45,20 @@ static hwb_status upload(hwb_ctx *ctx, hwb_program *p, hwb__feed *f) {
     return b->mem_put(ctx, p->device->state, f->device_data, hwb_tensor_data(f->dense), bytes);
 }
 
+/* Class numbers must name classes of the output. */
+static hwb_status check_classes(hwb_ctx *ctx, const hwb__feed *f) {
+    int64_t n = f->classes ? hwb_tensor_numel(f->dense) : 0;
+    for (int64_t i = 0; i < n; i++) {
+        int64_t c = hwb_tensor_get_int(f->dense, i) + f->class_shift;
+        if (c < 0 || c >= f->classes)
+            return hwb_fail(ctx, HWB_EARG,
+                            "\"%s\": element %lld is class %lld, the output has classes 1..%lld "
+                            "(all counted from 1)",
+                            f->name, (long long)i + 1, (long long)c + 1, (long long)f->classes);
+    }
+    return HWB_OK;
+}
+
 /* Bring every leaf up to date; mark the stages that must run again. */
 static hwb_status feed_all(hwb_ctx *ctx, hwb_program *p, bool *dirty) {
     for (int i = 0; i < p->plan->n_leaves; i++) {
@@ -54,6 +68,12 @@ static hwb_status feed_all(hwb_ctx *ctx, hwb_program *p, bool *dirty) {
         hwb_tensor_release(f->dense);
         f->dense = NULL;
         HWB_TRY(hwb_tensor_contiguous(ctx, &f->dense, f->given));
+        hwb_status st = check_classes(ctx, f);
+        if (st != HWB_OK) { /* not fed: the next run checks again */
+            hwb_tensor_release(f->dense);
+            f->dense = NULL;
+            return st;
+        }
         if (!on_host(p)) HWB_TRY(upload(ctx, p, f));
         f->seen = hwb_tensor_version(f->given);
         f->generation = ++p->generation;

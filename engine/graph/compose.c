@@ -3,6 +3,7 @@
  * with primitives (compose.h).
  */
 #include "graph/compose.h"
+#include "graph/graph_i.h"
 
 #include <math.h>
 #include <string.h>
@@ -60,6 +61,28 @@ hwb_status hwb_one_hot(hwb_graph *g, hwb_id *y, hwb_id labels, int64_t classes, 
     return hwb_cast(g, y, eq, dtype);
 }
 
+/* An input that `labels` is, but for casts and added numbers, is marked as class
+ * numbers: a label outside the classes would silently count for nothing. */
+static void mark_classes(hwb_graph *g, hwb_id labels, int64_t classes) {
+    int64_t shift = 0;
+    for (;;) {
+        const hwb__node *n = g->nodes[labels];
+        if (n->op == HWB_OP_CAST && !hwb_dtype_is_float(g->nodes[n->in[0]]->dtype)) {
+            labels = n->in[0];
+        } else if (n->op == HWB_OP_ADD && g->nodes[n->in[1]]->op == HWB_OP_FILL &&
+                   fabs(g->nodes[n->in[1]]->attrs.value) < 1e6) {
+            shift += (int64_t)g->nodes[n->in[1]]->attrs.value;
+            labels = n->in[0];
+        } else {
+            break;
+        }
+    }
+    hwb__node *input = g->nodes[labels];
+    if (input->op != HWB_OP_INPUT) return;
+    input->classes = classes;
+    input->class_shift = shift;
+}
+
 hwb_status hwb_cross_entropy(hwb_graph *g, hwb_id *loss, hwb_id z, hwb_id labels, double smoothing,
                              bool reduce) {
     const hwb_shape *s = hwb_graph_shape(g, z), *t = hwb_graph_shape(g, labels);
@@ -76,6 +99,7 @@ hwb_status hwb_cross_entropy(hwb_graph *g, hwb_id *loss, hwb_id z, hwb_id labels
                         hwb_dtype_name(hwb_graph_dtype(g, labels)));
     int64_t classes = s->dim[1];
     int rank = s->ndim;
+    mark_classes(g, labels, classes);
     hwb_id logp, hot, l;
     HWB_TRY(hwb_log_softmax(g, &logp, z, 1));
     HWB_TRY(hwb_one_hot(g, &hot, labels, classes, hwb_graph_dtype(g, z)));

@@ -17,6 +17,9 @@ typedef struct hwb__node {
     hwb_attrs attrs;
     hwb_tensor *tensor; /* constant, or bound input; retained */
     char *name;         /* inputs */
+    /* Inputs used as class numbers: element + class_shift must lie in [0, classes);
+     * classes 0 = anything.  Whoever feeds the input checks. */
+    int64_t classes, class_shift;
 } hwb__node;
 
 typedef struct hwb__tap {

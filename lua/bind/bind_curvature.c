@@ -9,6 +9,7 @@
  */
 #include "bind_curvature.h"
 
+#include <math.h>
 #include <string.h>
 
 /* ---- the userdata ------------------------------------------------------------------------ */
@@ -19,7 +20,7 @@ typedef struct lua_operator {
 } lua_operator;
 
 static lua_operator *new_operator(lua_State *L) {
-    lua_operator *u = lua_newuserdatauv(L, sizeof *u, 2); /* 1: model, 2: loss */
+    lua_operator *u = lua_newuserdatauv(L, sizeof *u, 3); /* 1: model, 2: loss, 3: engine model */
     memset(u, 0, sizeof *u);
     luaL_setmetatable(L, HWB_LOPERATOR);
     return u;
@@ -31,7 +32,7 @@ static lua_operator *check(lua_State *L, int arg) {
     lua_getiuservalue(L, arg, 2); /* loss and forward pass run on this thread */
     hwb__luse_loss(L, -1);
     lua_pop(L, 1);
-    lua_getiuservalue(L, arg, 1);
+    lua_getiuservalue(L, arg, 3); /* the module may have another one by now */
     hwb__lcheck_model(L, -1);
     lua_pop(L, 1);
     return u;
@@ -54,13 +55,16 @@ static int operator_gc(lua_State *L) {
 static hwb_source batch_source(lua_State *L, int arg, int64_t micro) {
     hwb_ctx *ctx = hwb_lua_ctx(L);
     hwb_source s;
-    luaL_checktype(L, arg, LUA_TTABLE);
+    if (lua_type(L, arg) != LUA_TTABLE)
+        luaL_error(L, "option \"data\" must be {x, y} or a loader, not %s", luaL_typename(L, arg));
     lua_geti(L, arg, 1);
     lua_geti(L, arg, 2);
+    for (int i = -2; i < 0; i++)
+        if (!hwb__ltest(L, i))
+            luaL_error(L, "option \"data\": element %d of {x, y} must be a tensor, not %s", i + 3,
+                       luaL_typename(L, i));
     hwb_tensor *x = hwb__lcheck_tensor(L, -2), *y = hwb__lcheck_tensor(L, -1), *target;
-    hwb__lcheck(L, hwb_tensor_clone(ctx, &target, y));
-    for (int64_t i = 0; !hwb_dtype_is_float(hwb_tensor_dtype(y)) && i < hwb_tensor_numel(y); i++)
-        hwb_tensor_set(target, i, hwb_tensor_get(y, i) - 1);
+    hwb__lcheck(L, hwb__lzero_based_targets(L, &target, y));
     hwb_status st = hwb_source_batch(ctx, &s, x, target, micro);
     hwb_tensor_release(target);
     lua_pop(L, 2);
@@ -72,9 +76,10 @@ static hwb_source batch_source(lua_State *L, int arg, int64_t micro) {
 static int make(lua_State *L) {
     static const char *const known[] = {"loss",         "data",   "bn", "micro",
                                         "weight_decay", "budget", NULL};
-    hwb_model *m = hwb__lcheck_model(L, 1);
     luaL_checktype(L, 2, LUA_TTABLE);
+    lua_settop(L, 2);
     hwb__lcheck_options(L, 2, known);
+    hwb_model *m = hwb__lpush_model(L, 1);
     hwb_curvature_options o = {.kind = (hwb_curvature_kind)lua_tointeger(L, lua_upvalueindex(1))};
     const char *bn = hwb__lopt_string(L, 2, "bn", "eval");
     if (strcmp(bn, "eval") != 0 && strcmp(bn, "batch") != 0)
@@ -83,9 +88,14 @@ static int make(lua_State *L) {
     o.weight_decay = hwb__lopt_number(L, 2, "weight_decay", 0);
     o.budget = (size_t)hwb__lopt_integer(L, 2, "budget", 0);
     int64_t micro = hwb__lopt_integer(L, 2, "micro", 0);
+    if (!isfinite(o.weight_decay)) return luaL_error(L, "weight_decay must be finite");
+    if (micro < 0 || hwb__lopt_integer(L, 2, "budget", 0) < 0)
+        return luaL_error(L, "micro and budget must be at least 0");
     lua_operator *u = new_operator(L);
     lua_pushvalue(L, 1);
     lua_setiuservalue(L, -2, 1);
+    lua_pushvalue(L, 3);
+    lua_setiuservalue(L, -2, 3);
     u->bn_batch = o.batch_norm_batch;
     hwb__lread_loss(L, 2, &o.loss, &o.loss_user);
     lua_setiuservalue(L, -2, 2);
@@ -108,6 +118,8 @@ static int derive(lua_State *L,
     lua_setiuservalue(L, -2, 1);
     lua_getiuservalue(L, 1, 2);
     lua_setiuservalue(L, -2, 2);
+    lua_getiuservalue(L, 1, 3);
+    lua_setiuservalue(L, -2, 3);
     u->bn_batch = whole->bn_batch;
     hwb__lcheck(L, fn(hwb_lua_ctx(L), &u->c, whole->c, name));
     return 1;

@@ -64,9 +64,7 @@ static int tensors(lua_State *L) { /* (x, y): y is 1-based */
     hwb_ctx *ctx = hwb_lua_ctx(L);
     hwb_tensor *x = hwb__lcheck_tensor(L, 1), *y = hwb__lcheck_tensor(L, 2), *zero_based;
     hwb_dataset **u = new_dataset(L);
-    hwb__lcheck(L, hwb_tensor_clone(ctx, &zero_based, y));
-    for (int64_t i = 0; i < hwb_tensor_numel(zero_based); i++)
-        hwb_tensor_set(zero_based, i, hwb_tensor_get(y, i) - 1);
+    hwb__lcheck(L, hwb__lzero_based_targets(L, &zero_based, y));
     hwb_status st = hwb_dataset_tensors(ctx, u, x, zero_based);
     hwb_tensor_release(zero_based);
     hwb__lcheck(L, st);

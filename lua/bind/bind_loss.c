@@ -72,3 +72,21 @@ void hwb__luse_loss(lua_State *L, int arg) {
     lua_loss *u = luaL_testudata(L, arg, LOSS);
     if (u) u->L = L;
 }
+
+hwb_status hwb__lzero_based_targets(lua_State *L, hwb_tensor **out, hwb_tensor *y) {
+    hwb_ctx *ctx = hwb_lua_ctx(L);
+    hwb_shape s = *hwb_tensor_shape(y);
+    hwb_tensor *t;
+    if (hwb_dtype_is_float(hwb_tensor_dtype(y))) {
+        *out = hwb_tensor_retain(y);
+        return HWB_OK;
+    }
+    HWB_TRY(hwb_tensor_new(ctx, &t, HWB_I64, s)); /* uint8 has no 0 - 1 */
+    hwb_status st = hwb_tensor_copy(ctx, t, y);
+    int64_t *label = hwb_tensor_data(t);
+    for (int64_t i = 0; st == HWB_OK && i < hwb_tensor_numel(t); i++)
+        label[i] = (int64_t)((uint64_t)label[i] - 1);
+    if (st == HWB_OK) *out = t;
+    else hwb_tensor_release(t);
+    return st;
+}

@@ -26,7 +26,8 @@ typedef struct lua_model {
 static hwb_status status_of_error(lua_State *L) {
     hwb_status st = HWB_EARG;
     if (!lua_istable(L, -1)) return st;
-    if (lua_getfield(L, -1, "code") == LUA_TSTRING) {
+    lua_pushliteral(L, "code");
+    if (lua_rawget(L, -2) == LUA_TSTRING) {
         const char *code = lua_tostring(L, -1);
 #define XX(name, value, exit_code, text)                                                           \
     if (strcmp(code, #name) == 0) st = HWB_##name;
@@ -37,13 +38,21 @@ static hwb_status status_of_error(lua_State *L) {
     return st;
 }
 
+/* (value) -> its text; under lua_pcall, as __tostring may raise */
+static int text_of(lua_State *L) {
+    luaL_tolstring(L, 1, NULL);
+    return 1;
+}
+
 hwb_status hwb__lpcall(lua_State *L, int n_args, int n_results) {
     hwb_ctx *ctx = hwb_lua_ctx(L);
     if (lua_pcall(L, n_args, n_results, 0) == LUA_OK) return HWB_OK;
-    hwb_status st = status_of_error(L);
-    const char *text = luaL_tolstring(L, -1, NULL);
-    hwb_fail(ctx, st, "%s", text);
-    lua_pop(L, 2);
+    hwb_status st = lua_istable(L, -1) ? status_of_error(L) : HWB_EARG;
+    lua_pushcfunction(L, text_of);
+    lua_insert(L, -2);
+    bool text = lua_pcall(L, 1, 1, 0) == LUA_OK && lua_type(L, -1) == LUA_TSTRING;
+    hwb_fail(ctx, st, "%s", text ? lua_tostring(L, -1) : "an error value without text was raised");
+    lua_pop(L, 1);
     return st;
 }
 
@@ -115,15 +124,23 @@ static lua_model *check(lua_State *L, int arg) {
     return u;
 }
 
-hwb_model *hwb__lcheck_model(lua_State *L, int arg) {
-    if (luaL_testudata(L, arg, HWB_LMODEL)) return check(L, arg)->m;
+hwb_model *hwb__lpush_model(lua_State *L, int arg) {
     arg = lua_absindex(L, arg);
+    if (luaL_testudata(L, arg, HWB_LMODEL)) {
+        lua_pushvalue(L, arg);
+        return check(L, arg)->m;
+    }
     if (!lua_istable(L, arg) || lua_getfield(L, arg, "engine") != LUA_TFUNCTION)
         luaL_typeerror(L, arg, "model");
     lua_pushvalue(L, arg);
-    lua_call(L, 1, 1); /* the module keeps it alive */
-    hwb_model *m = check(L, -1)->m;
-    lua_pop(L, 1);
+    lua_call(L, 1, 1);
+    if (!luaL_testudata(L, -1, HWB_LMODEL)) luaL_typeerror(L, arg, "model");
+    return check(L, lua_gettop(L))->m;
+}
+
+hwb_model *hwb__lcheck_model(lua_State *L, int arg) {
+    hwb_model *m = hwb__lpush_model(L, arg);
+    lua_pop(L, 1); /* the module keeps it alive */
     return m;
 }
 

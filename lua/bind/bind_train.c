@@ -20,7 +20,7 @@ static hwb_trainer *check(lua_State *L, int arg) {
     lua_getiuservalue(L, arg, 2); /* loss and forward pass run on this thread */
     hwb__luse_loss(L, -1);
     lua_pop(L, 1);
-    lua_getiuservalue(L, arg, 1);
+    lua_getiuservalue(L, arg, 3); /* the module may have another one by now */
     hwb__lcheck_model(L, -1);
     lua_pop(L, 1);
     return u->t;
@@ -56,16 +56,19 @@ static int trainer_new(lua_State *L) {
     static const char *const known[] = {"kind",  "momentum", "nesterov", "weight_decay",
                                         "beta1", "beta2",    "eps",      "decay_vectors",
                                         "clip",  "loss",     "eval",     NULL};
-    hwb_model *m = hwb__lcheck_model(L, 1);
     luaL_checktype(L, 2, LUA_TTABLE);
+    lua_settop(L, 2);
     hwb__lcheck_options(L, 2, known);
+    hwb_model *m = hwb__lpush_model(L, 1);
     hwb_trainer_options o = {.optim = optim_options(L, 2),
                              .eval_mode = hwb__lopt_boolean(L, 2, "eval", false)};
-    lua_trainer *u = lua_newuserdatauv(L, sizeof *u, 2); /* 1: model, 2: loss */
+    lua_trainer *u = lua_newuserdatauv(L, sizeof *u, 3); /* 1: model, 2: loss, 3: engine model */
     u->t = NULL;
     luaL_setmetatable(L, TRAINER);
     lua_pushvalue(L, 1);
     lua_setiuservalue(L, -2, 1);
+    lua_pushvalue(L, 3);
+    lua_setiuservalue(L, -2, 3);
     hwb__lread_loss(L, 2, &o.loss, &o.loss_user);
     lua_setiuservalue(L, -2, 2);
     hwb__lcheck(L, hwb_trainer_new(hwb_lua_ctx(L), &u->t, m, &o));
@@ -79,13 +82,7 @@ static int gradient(lua_State *L) {
     hwb_tensor *x = hwb__lcheck_tensor(L, 2), *y = hwb__lcheck_tensor(L, 3), *target;
     double weight = luaL_optnumber(L, 4, 1), loss = 0;
     int64_t right = -1;
-    if (hwb_dtype_is_float(hwb_tensor_dtype(y))) {
-        target = hwb_tensor_retain(y);
-    } else { /* integer labels are 1-based in Lua */
-        hwb__lcheck(L, hwb_tensor_clone(ctx, &target, y));
-        for (int64_t i = 0; i < hwb_tensor_numel(y); i++)
-            hwb_tensor_set(target, i, hwb_tensor_get(y, i) - 1);
-    }
+    hwb__lcheck(L, hwb__lzero_based_targets(L, &target, y));
     hwb_status st = hwb_trainer_gradient(ctx, t, x, target, weight, &loss, &right);
     hwb_tensor_release(target);
     hwb__lcheck(L, st);

@@ -86,9 +86,29 @@ local function join(prefix, name)
   return prefix == "" and tostring(name) or prefix .. "." .. tostring(name)
 end
 
+-- Lua tells of assignments to new fields only: what an old one was given since
+-- is taken out of its nn.parameter or nn.buffer here.
+local function settle(m)
+  for _, key in ipairs(m._order) do
+    local v = rawget(m, key)
+    if type(v) == "table" and rawget(v, "_role") then
+      m._kind[key] = v._role
+      v = v.tensor
+      rawset(m, key, v)
+    elseif is_module(v) then
+      m._kind[key] = "module"
+    end
+    local is_known = m._kind[key] == "module" and is_module(v) or hwb.is_tensor(v)
+    if v and not is_known then
+      error(("%s.%s is %s, not a tensor or module"):format(m.__name, tostring(key), type(v)), 0)
+    end
+  end
+end
+
 local function walk(m, prefix, visit, seen)
   if seen[m] then return end
   seen[m] = true
+  settle(m)
   visit(m, prefix)
   for _, key in ipairs(m._order) do
     local child = rawget(m, key)
@@ -286,9 +306,30 @@ local function traced_forward(root)
   end
 end
 
---- The engine's model of this module as a root (made at first use).
+-- engine model -> the tensors and modules that it was made of, in order
+local made_of = setmetatable({}, { __mode = "k" })
+
+local function members(root)
+  local list = {}
+  walk(root, "", function(m)
+    for _, key in ipairs(m._order) do list[#list + 1] = rawget(m, key) or false end
+  end, {})
+  return list
+end
+
+local function same(a, b)
+  if #a ~= #b then return false end
+  for i = 1, #a do
+    if not rawequal(a[i], b[i]) then return false end
+  end
+  return true
+end
+
+--- The engine's model of this module as a root (made at first use, and again
+-- after a parameter, buffer or child was replaced).
 function Module:engine()
-  if rawget(self, "_engine") then return self._engine end
+  local known = rawget(self, "_engine")
+  if known and (trace or same(made_of[known], members(self))) then return known end
   walk(self, "", function(m, prefix) rawset(m, "path", prefix) end, {})
   local e = hwb.engine.model(traced_forward(self))
   local seen = {}
@@ -302,6 +343,7 @@ function Module:engine()
       end
     end
   end, {})
+  made_of[e] = members(self)
   rawset(self, "_engine", e)
   return e
 end

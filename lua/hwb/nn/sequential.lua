@@ -6,7 +6,14 @@ return function(_, nn)
   function Sequential:init(...)
     local list = select("#", ...) == 1 and not nn.Module.is_module(...) and ... or { ... }
     self.count = #list
-    for i, m in ipairs(list) do self:add(tostring(i - 1), m) end
+    if type(list) ~= "table" then error("Sequential: a list of modules is wanted", 0) end
+    for i, m in ipairs(list) do
+      if not nn.Module.is_module(m) then
+        error(("Sequential: element %d is %s, not a module"):format(i,
+          type(m) == "table" and "a class or table" or "a " .. type(m)), 0)
+      end
+      self:add(tostring(i - 1), m)
+    end
   end
 
   function Sequential:forward(x)
