@@ -46,6 +46,8 @@ void hwb_lua_push_error(lua_State *L, hwb_status status, const char *message) {
         lua_setfield(L, -2, "__tostring");
         lua_pushliteral(L, "hwb.error");
         lua_setfield(L, -2, "__name");
+        lua_pushboolean(L, 0);
+        lua_setfield(L, -2, "__metatable");
     }
     lua_setmetatable(L, -2);
 }

@@ -311,6 +311,8 @@ int hwb_lua_open_json(lua_State *L) {
     static const luaL_Reg functions[] = {
         {"encode", json_encode}, {"decode", json_decode}, {"array", json_mark_array}, {NULL, NULL}};
     luaL_newmetatable(L, ARRAY_KEY);
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable");
     lua_pop(L, 1);
     luaL_newlib(L, functions);
     lua_pushlightuserdata(L, &null_key);

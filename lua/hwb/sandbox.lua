@@ -15,11 +15,19 @@ local Box = {}
 Box.__index = Box
 
 -- Modules of the library that would lead out of the sandbox.
-local hidden = {["hwb.sys"] = true, ["hwb.sandbox"] = true, ["hwb.run"] = true, ["hwb.recipe"] = true,
-  ["hwb.errors"] = true, ["hwb.settings"] = true, ["hwb.config"] = true, ["hwb.checkpoint"] = true}
+local hidden = {}
+for name in ("checkpoint config errors recipe records report run sandbox settings sys"):gmatch("%a+") do
+  hidden["hwb." .. name] = true
+end
 
 local function is_hidden(module)
   return hidden[module] or module:match("^hwb%.cmd%.") or module:match("^hwb%.repl%.")
+end
+
+-- "hwb.a.b": names between single dots; "hwb..a" and "hwb./a" would find hidden files.
+local function is_library_name(name)
+  if not name:match("^hwb%.") or name:find("..", 1, true) or name:match("%.$") then return false end
+  return name:match("^[%w_.]+$") ~= nil
 end
 
 -- ---- frozen tables ------------------------------------------------------------
@@ -37,7 +45,12 @@ local function frozen(target, name)
     return value
   end
   local function index(_, key)
-    if type(key) == "string" and is_hidden(name .. "." .. key) then return nil end
+    -- other than names would be paths to the module loader: "/sandbox" finds what "sandbox" does
+    if type(key) == "string" then
+      local full = name .. "." .. key
+      if is_hidden(full) then return nil end
+      if not key:match("^[%a_][%w_]*$") then return wrap(rawget(target, key), key) end
+    end
     return wrap(target[key], key)
   end
   local meta = {__index = index, __metatable = false,
@@ -174,12 +187,14 @@ local function add_require(env, box, folder)
   env.require = function(name)
     if type(name) ~= "string" then error("require: a name is a string", 2) end
     if loaded[name] ~= nil then return loaded[name] end
-    if name:match("^hwb%.[%w_.]+$") and not is_hidden(name) then
+    if is_library_name(name) and not is_hidden(name) then
       local value = require(name)
       loaded[name] = type(value) == "table" and getmetatable(value) == nil and frozen(value, name) or value
       return loaded[name]
     end
-    if not name:match("^[%w_]+[%w_.]*$") then error(("require: '%s' is no module name"):format(name), 2) end
+    if not name:match("^[%w_]+[%w_.]*$") or name:find("..", 1, true) or name:match("^hwb%f[%W]") then
+      error(("require: '%s' is no module name"):format(name), 2)
+    end
     local path = ("%s/%s.lua"):format(folder, name:gsub("%.", "/"))
     local source = sys.stat(path) and sys.read(box:check(path, "read"))
     if not source then error(("require: no module '%s' in the library or beside the recipe"):format(name), 2) end

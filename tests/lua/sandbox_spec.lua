@@ -100,7 +100,9 @@ describe("the sandbox of recipes", function()
 
   it("hides the program's own modules", function()
     for _, name in ipairs{"hwb.sys", "hwb.sandbox", "hwb.run", "hwb.cmd.run", "hwb.repl.session", "io", "os", "debug",
-      "lfs", "posix", "../case"} do
+      "lfs", "posix", "../case",
+      "hwb..sandbox", "hwb./sandbox", "hwb..cmd.run", "hwb.cmd..run", "hwb.nn/../sandbox",
+      "hwb.sandbox.", "hwb/sandbox"} do
       assert.matches("^false", works(("print(pcall(require, %q))"):format(name)))
     end
     assert.equal("nil\tnil\n", works[[print(hwb.sys, hwb.sandbox)]])
@@ -108,6 +110,9 @@ describe("the sandbox of recipes", function()
 
   it("locks the metatables of objects", function()
     assert.equal("nil\tfalse\n", works[[print(getmetatable(hwb.zeros(1)), getmetatable(run))]])
+    assert.equal("false\tfalse\n", works[[
+      local _, e = pcall(io.open, "/etc/passwd")
+      print(getmetatable(e), getmetatable(hwb.json.array{}))]])
   end)
 
   it("shows no addresses", function()

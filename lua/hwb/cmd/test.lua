@@ -46,7 +46,12 @@ local function run_busted(words, options)
   args[#args + 1] = "--pattern=_spec"
   for _, word in ipairs(words) do args[#args + 1] = word end
   if not has_path then
-    for _, path in ipairs(specs_below(tests, {})) do args[#args + 1] = path end
+    local specs = specs_below(tests, {})
+    if #specs == 0 then
+      io.stderr:write("hwb test: no specs in ", tests, "; name some\n")
+      return 2
+    end
+    table.move(specs, 1, #specs, #args + 1, args)
   end
   _G.arg = args
   -- returns only when it may not call os.exit, which closes the state
