@@ -54,6 +54,8 @@ return {
     local uniform = hawq.uniform(records, args.bits)
     local o = { choices = choices, budget = { size_mib = uniform.size_mib } }
     local plan = hawq.allocate(records, o)
+    local second = hawq.allocate(hawq.second_order(records, changes), o)
+    second = hawq.evaluate(records, second.bits)
     local reverse = hawq.reverse(records, plan, o)
     study.print_notes(run, plan)
     run:table("frontier", study.frontier_rows(records, plan.frontier, 20), { "size_mib", "omega", "bits" })
@@ -61,7 +63,8 @@ return {
       :format(uniform.size_mib, args.bits, #plan.frontier))
 
     -- quantize, evaluate, fine-tune, evaluate again
-    local cases = { { "HAWQ-V2", plan }, { "uniform", uniform }, { "reversed", reverse } }
+    local cases = { { "HAWQ-V2", plan }, { "second-order", second }, { "uniform", uniform },
+      { "reversed", reverse } }
     local plans = study.compare_plans(s.model, cases, run, { records = records, test = test,
       calibration = x, activations = args.activations, finetune = { epochs = args.finetune, lr = args.lr,
       data = s.train:subset(1, math.min(args.finetune_images, #s.train)) } })

@@ -156,6 +156,25 @@ function hawq.loss_change(m, records, given)
   return rows, hawq.correlations(rows, o.choices)
 end
 
+--- Records whose Omega is the predicted loss change itself, for hwb.hawq.allocate: rows
+-- are those of hwb.hawq.loss_change, and key is "predicted" (g'dW + dW'HdW/2), "quadratic"
+-- or "measured".  A predicted gain counts as no change: it is one of these images only.
+function hawq.second_order(records, rows, key)
+  local by_name, list = {}, {}
+  for _, row in ipairs(rows) do
+    by_name[row.name] = by_name[row.name] or {}
+    by_name[row.name][row.bits] = math.max(0, row[key or "predicted"])
+  end
+  for i, r in ipairs(records) do
+    local copy = {}
+    for k, v in pairs(r) do copy[k] = v end
+    copy.avg_trace, copy.stderr, copy.dw2 = 1, 0, by_name[r.name]
+    if not copy.dw2 then error(("second_order: no loss change of layer %s"):format(r.name), 2) end
+    list[i] = copy
+  end
+  return list
+end
+
 --- Rank correlation of each prediction with the measured change, a bit width at a time.
 function hawq.correlations(rows, choices)
   local result = {}

@@ -230,6 +230,17 @@ function hwb.hawq.sensitivity(m, options) end
 ---```
 function hwb.hawq.loss_change(m, records, options) end
 
+--- Records for hwb.hawq.allocate whose Omega is the loss change that the rows of
+--- hwb.hawq.loss_change predict ("predicted", "quadratic" or "measured"), gains counted as 0.
+---@param records table[]
+---@param rows table[]
+---@param key? string
+---@return table[]
+---```lua
+---local plan = hwb.hawq.allocate(hwb.hawq.second_order(layers, rows), {budget = {compression = 8}})
+---```
+function hwb.hawq.second_order(records, rows, key) end
+
 --- Cross-layer terms dW_i' H dW_j / 2 of a plan's bits.
 ---@param m table a model
 ---@param records hwb.LayerRecord[]

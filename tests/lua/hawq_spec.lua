@@ -302,6 +302,13 @@ describe("hwb.hawq.sensitivity", function()
       assert.near(row.measured, row.predicted, 1e-2 * math.abs(row.measured) + 1e-9)
     end
     assert.is_number(correlations[8].predicted)
+    local exact = hwb.hawq.second_order(records, rows)
+    for i, row in ipairs(rows) do
+      assert.equal(math.max(0, row.predicted), exact[i].avg_trace * exact[i].dw2[8])
+    end
+    assert.near(hwb.hawq.allocate(exact, { choices = { 8 } }).omega,
+      math.max(0, rows[1].predicted) + math.max(0, rows[2].predicted), 1e-12)
+    assert.error_matches(function() hwb.hawq.second_order(records, {}) end, "no loss change of layer")
     assert.near(0, (m:flat_parameters() - before):abs():max():item(), 0)
   end)
 end)
