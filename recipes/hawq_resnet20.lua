@@ -63,8 +63,8 @@ return {
       :format(uniform.size_mib, args.bits, #plan.frontier))
 
     -- quantize, evaluate, fine-tune, evaluate again
-    local cases = { { "HAWQ-V2", plan }, { "second-order", second }, { "uniform", uniform },
-      { "reversed", reverse } }
+    local cases = { { "HAWQ-V2", plan }, { "uniform", uniform }, { "reversed", reverse },
+      { "second-order", second } }
     local plans = study.compare_plans(s.model, cases, run, { records = records, test = test,
       calibration = x, activations = args.activations, finetune = { epochs = args.finetune, lr = args.lr,
       data = s.train:subset(1, math.min(args.finetune_images, #s.train)) } })

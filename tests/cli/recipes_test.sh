@@ -24,7 +24,7 @@ holds() {
 smoke hawq_resnet20 sensitivity eigenvalues frontier prediction density
 holds '#v.sensitivity == 20' 'v.sensitivity[1].name == "conv1"' 'v.sensitivity[1].stderr > 0' \
     'v.sensitivity[20].lambda ~= nil' 'v.images == 100' 'v.correct == v.images * v.accuracy' \
-    'v.frontier_points > 100' '#v.plans == 3' 'v.plans[1].plan == "HAWQ-V2"' \
+    'v.frontier_points > 100' '#v.plans == 4' 'v.plans[1].plan == "HAWQ-V2"' \
     'v.plans[1].size_mib <= v.plans[2].size_mib' 'v.plans[1].omega <= v.plans[2].omega' \
     'v.plans[1].omega < v.plans[3].omega' 'v.plans[2].file_bytes < 1.4 * v.plans[2].size_mib * 2^20' \
     'v.accuracy > 0.5' '#v.rank_correlation == 5' 'v.bn == "eval"'
@@ -48,3 +48,6 @@ err_has "torn.safetensors"
 run run "$recipes/hawq_resnet20.lua" --smoke --shortcut C
 is 2
 err_has shortcut
+
+smoke absa_resnet20 batch lambda
+holds 'v.method == "absa"' 'v.updates == 8' 'v.hessian_seconds > 0' 'v.batch == 512'

@@ -66,9 +66,11 @@ function ResNet:init(o)
   end
   self.head = o.shortcut == "A" and "linear" or "fc"
   self[self.head] = nn.Linear{ 64, o.classes }
-  -- He initialisation of every weight, as both reference implementations do.
+  -- He initialisation as the two reference implementations do it: by fan-in of every
+  -- weight (A), by fan-out of the convolutions (B).
+  local least = o.shortcut == "A" and 2 or 4
   self:apply(function(m)
-    if rawget(m, "weight") and m.weight:dim() > 1 then
+    if rawget(m, "weight") and m.weight:dim() >= least then
       m.weight:copy_(init.he(m.weight:size(), o.shortcut == "A" and "in" or "out"))
     end
   end)
