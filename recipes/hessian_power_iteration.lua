@@ -19,9 +19,9 @@ return {
       help = "input normalisation of the given weights" },
     batch = { default = 128, smoke = 4, help = "images a run" },
     runs = { default = 10, smoke = 2, help = "runs, each on its own batch" },
-    iterations = { default = 16, smoke = 2, help = "iterations on the whole network" },
-    block_iterations = { default = 10, smoke = 2, help = "iterations on each block" },
-    samples = { default = { 16, 32, 64, 128, 256 }, smoke = { 4 }, help = "batch sizes to compare" },
+    iterations = { default = 12, smoke = 2, help = "iterations on the whole network" },
+    block_iterations = { default = 8, smoke = 2, help = "iterations on each block" },
+    samples = { default = { 16, 32, 64, 128 }, smoke = { 4 }, help = "batch sizes to compare" },
   },
 
   run = function(hwb, args, run)
@@ -52,7 +52,7 @@ return {
     for r = 1, args.runs do
       local H = hessian(r, args.batch)
       local history = power_iteration(H, run.seed + r, args.iterations)
-      local truth = H:eigs{ k = 1, which = "LM", tol = 1e-5, maxiter = 60, seed = run.seed }.values[1]
+      local truth = H:eigs{ k = 1, which = "LM", tol = 1e-4, maxiter = 40, seed = run.seed }.values[1]
       curves[r] = {}
       for t, h in ipairs(history) do
         curves[r][t] = math.abs(h.mu - truth) / math.abs(truth)
