@@ -144,7 +144,7 @@ static void wrong_index(void **state) {
     hwb_ctx_free(ctx);
 }
 
-/* ---- pools ----------------------------------------------------------------------------------- */
+/* ---- pools --------------------------------------------------------------- */
 
 typedef struct window {
     int n, h, w, c, k, kernel, stride, lo, hi, dilation;
@@ -198,7 +198,7 @@ static void pools(void **state) {
         }
 }
 
-/* ---- maxima ------------------------------------------------------------------------------------ */
+/* ---- maxima -------------------------------------------------------------- */
 
 static void maxima(void **state) {
     (void)state;

@@ -12,7 +12,7 @@ static hwb_shape masked(const hwb_shape *s, unsigned ones) {
     return r;
 }
 
-/* ---- single operations --------------------------------------------------------------- */
+/* ---- single operations --------------------------------------------------- */
 
 static void single_operations(void **state) {
     (void)state;
@@ -49,7 +49,7 @@ static void bool_casts(void **state) {
     check_kernel(&c);
 }
 
-/* ---- sums and broadcasts ----------------------------------------------------------------- */
+/* ---- sums and broadcasts ------------------------------------------------- */
 
 static const int spaces[][6] = {
     /* rank, dims */
@@ -86,7 +86,7 @@ static void sums(void **state) {
     }
 }
 
-/* ---- random programs ------------------------------------------------------------------------ */
+/* ---- random programs ----------------------------------------------------- */
 
 typedef struct program {
     hwb_fused f;
@@ -167,7 +167,7 @@ static void exact_programs(void **state) {
     }
 }
 
-/* ---- values ------------------------------------------------------------------------------------- */
+/* ---- values -------------------------------------------------------------- */
 
 /* NaN, infinities and signed zeros go through as in ref. */
 static void special_values(void **state) {

@@ -50,7 +50,7 @@ static const family *family_of(const hwb_kdesc *desc) {
     return fused.supports(desc) ? &fused : NULL;
 }
 
-/* ---- state ---------------------------------------------------------------------------- */
+/* ---- state --------------------------------------------------------------- */
 
 static const hwb__vec *choose_vec(void) {
 #if defined(__x86_64__)
@@ -60,14 +60,6 @@ static const hwb__vec *choose_vec(void) {
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return &hwb__vec_avx2;
 #endif
     return &hwb__vec_base;
-}
-
-/* OMP_NUM_THREADS where it is set.  omp_get_max_threads would answer with what
- * an earlier context left behind. */
-static int count_threads(void) {
-    const char *text = getenv("OMP_NUM_THREADS");
-    int wanted = text ? atoi(text) : 0;
-    return wanted > 0 ? wanted : omp_get_num_procs();
 }
 
 /* Bytes of the third-level cache as Linux tells it (sysconf counts all caches of
@@ -92,7 +84,6 @@ static hwb_status cpu_open(hwb_ctx *ctx, void **state) {
     hwb__cpu_state *s = calloc(1, sizeof *s);
     if (!s) return hwb_fail(ctx, HWB_ENOMEM, "cpu: no memory for the backend");
     s->vec = choose_vec();
-    s->all_threads = count_threads();
     s->cache_bytes = last_cache();
     const char *winograd = getenv("HWB_WINOGRAD");
     s->winograd = winograd && strcmp(winograd, "1") == 0;
@@ -112,15 +103,14 @@ hwb_status hwb__cpu_reserve(hwb_ctx *ctx, hwb__cpu_state *state, size_t bytes) {
     return HWB_OK;
 }
 
-/* ---- kernels ---------------------------------------------------------------------------- */
+/* ---- kernels ------------------------------------------------------------- */
 
 hwb_status hwb__cpu_kernel_new(hwb_ctx *ctx, hwb__cpu_state *state, hwb__cpu_kernel **out,
                                size_t bytes, const char *name) {
     hwb__cpu_kernel *kernel = hwb_calloc(ctx, bytes);
     if (!kernel) return HWB_ENOMEM;
-    int threads = hwb_threads(ctx);
     kernel->state = state;
-    kernel->threads = threads > 0 ? threads : state->all_threads;
+    kernel->threads = hwb_threads(ctx);
     snprintf(kernel->name, sizeof kernel->name, "%s", name);
     *out = kernel;
     return HWB_OK;
@@ -140,7 +130,7 @@ static hwb_status cpu_prepare(hwb_ctx *ctx, void *state, hwb_kernel **out, const
     if (!f) return hwb_fail(ctx, HWB_EUNSUPPORTED, "cpu: no kernel for %s", hwb_op_name(desc->op));
     hwb__cpu_state *s = state;
     hwb__cpu_kernel *kernel = NULL;
-    use_threads(hwb_threads(ctx) > 0 ? hwb_threads(ctx) : s->all_threads);
+    use_threads(hwb_threads(ctx));
     HWB_TRY(f->prepare(ctx, s, &kernel, desc));
     *out = (hwb_kernel *)kernel;
     return HWB_OK;

@@ -116,7 +116,7 @@ static hwb__conv_operand result_of(hwb_op op) {
     return op == HWB_OP_CONV ? HWB__CONV_Y : op == HWB_OP_CONV_BWD_DATA ? HWB__CONV_X : HWB__CONV_W;
 }
 
-/* ---- run ---------------------------------------------------------------------------- */
+/* ---- run ----------------------------------------------------------------- */
 
 static char *copy_of(const conv_kernel *k, hwb__conv_operand operand) {
     return (char *)k->base.state->scratch + k->at[operand];
@@ -226,7 +226,7 @@ static hwb_status conv_run(hwb_ctx *ctx, hwb__cpu_kernel *kernel, const void *co
     return HWB_OK;
 }
 
-/* ---- prepare -------------------------------------------------------------------------- */
+/* ---- prepare ------------------------------------------------------------- */
 
 static void conv_free(hwb__cpu_kernel *kernel) {
     conv_kernel *k = (conv_kernel *)kernel;

@@ -31,7 +31,7 @@ typedef struct gemm_kernel {
     size_t wp_at;
 } gemm_kernel;
 
-/* ---- patches ---------------------------------------------------------------------- */
+/* ---- patches ------------------------------------------------------------- */
 
 /* The range [*lo, *hi) of output indices whose input index o*stride - pad + k*dilation
  * lies in [0, size). */
@@ -120,7 +120,7 @@ static void repack(const gemm_kernel *k, char *plain, char *wp, bool back, bool 
             }
 }
 
-/* ---- one image ---------------------------------------------------------------------- */
+/* ---- one image ----------------------------------------------------------- */
 
 /* All groups of one image.  w: repacked or plain weights, or their gradient,
  * which is added to. */
@@ -155,7 +155,7 @@ static void image(const gemm_kernel *k, char *x, char *w, char *y, char *col) {
     }
 }
 
-/* ---- run ------------------------------------------------------------------------------ */
+/* ---- run ----------------------------------------------------------------- */
 
 static char *col_of(const gemm_kernel *k) {
     return k->base.state->scratch;

@@ -33,7 +33,7 @@ typedef struct data_kernel {
 /* Blocks of a transpose and rows a thread takes at a time. */
 enum { BLOCK = 32, ROWS = 64 };
 
-/* ---- loops -------------------------------------------------------------------------------- */
+/* ---- loops --------------------------------------------------------------- */
 
 static void copy_row(size_t size, char *to, int64_t to_step, const char *from, int64_t from_step,
                      int64_t n) {
@@ -101,7 +101,7 @@ static hwb_status data_run(hwb_ctx *ctx, hwb__cpu_kernel *kernel, const void *co
     return HWB_OK;
 }
 
-/* ---- views -------------------------------------------------------------------------------- */
+/* ---- views --------------------------------------------------------------- */
 
 static void dense(const hwb_shape *s, int64_t *stride) {
     int64_t step = 1;
@@ -190,7 +190,7 @@ static view_copy make_view(const hwb_kdesc *desc, int i, int64_t along) {
     return c;
 }
 
-/* ---- prepare -------------------------------------------------------------------------------- */
+/* ---- prepare ------------------------------------------------------------- */
 
 bool hwb__cpu_data_supports(const hwb_kdesc *desc) {
     if (hwb_shape_numel(&desc->out[0].shape) == 0) return false;

@@ -15,7 +15,7 @@
  * many items there are enough to share out. */
 enum { TILE_BYTES = 3072, ENOUGH_ITEMS = 64 };
 
-/* ---- what is accepted ---------------------------------------------------------------- */
+/* ---- what is accepted ---------------------------------------------------- */
 
 /* The group that a desc stands for; storage for one instruction is the caller's. */
 static bool as_group(const hwb_kdesc *desc, hwb_fused *f, hwb_finstr *instr, hwb_fout *out) {
@@ -61,7 +61,7 @@ bool hwb__cpu_fused_supports(const hwb_kdesc *desc) {
     return true;
 }
 
-/* ---- geometry --------------------------------------------------------------------------- */
+/* ---- geometry ------------------------------------------------------------ */
 
 /* Which operands broadcast (or sum) axis d: bit i for input i, then outputs. */
 static uint32_t axis_pattern(const hwb_kdesc *desc, const hwb_fused *f, int d) {
@@ -113,7 +113,7 @@ static void cut(fused_kernel *k) {
     k->n_chunks = (k->outer + k->chunk - 1) / k->chunk;
 }
 
-/* ---- operands ------------------------------------------------------------------------------ */
+/* ---- operands ------------------------------------------------------------ */
 
 /* An input that is also an output is read from a copy of the tile: another
  * output may lie in its memory. */
@@ -176,7 +176,7 @@ static void plan_outputs(fused_kernel *k, const hwb_kdesc *desc, const hwb_fused
     }
 }
 
-/* ---- prepare ------------------------------------------------------------------------------------ */
+/* ---- prepare ------------------------------------------------------------- */
 
 static void fused_free(hwb__cpu_kernel *kernel) {
     hwb_free(kernel);

@@ -29,7 +29,7 @@ typedef struct worker {
     bool in_place[HWB_FUSED_MAX_OUT]; /* the register is the output's memory */
 } worker;
 
-/* ---- expansion of broadcast inputs -------------------------------------------------------- */
+/* ---- expansion of broadcast inputs --------------------------------------- */
 
 static void fill_tile(const fused_kernel *k, void *dst, double x, int64_t n) {
     if (k->narrow) {
@@ -99,7 +99,7 @@ static void place_inputs(worker *w, const int64_t *at, int64_t row, int64_t rows
     }
 }
 
-/* ---- sums ------------------------------------------------------------------------------------ */
+/* ---- sums ---------------------------------------------------------------- */
 
 static double sum_run(const worker *w, int64_t n, const char *x) {
     return w->k->narrow ? w->vec->sum_f32(n, (const float *)x)
@@ -177,7 +177,7 @@ static void finish_sum(const fused_kernel *k, const fused_out *o, char *scratch,
     store_sums(o, out, 0, total, o->numel);
 }
 
-/* ---- tiles and items -------------------------------------------------------------------------- */
+/* ---- tiles and items ----------------------------------------------------- */
 
 static void run_steps(const worker *w, int64_t n) {
     const fused_kernel *k = w->k;

@@ -23,7 +23,6 @@ typedef struct hwb__cpu_state {
     hwb__onednn *dnn;    /* engine and stream */
     const hwb__vec *vec; /* vector loops for this machine */
     bool winograd;       /* convolutions may use Winograd's algorithm: HWB_WINOGRAD=1 */
-    int all_threads;     /* what "all cores" means here: OMP_NUM_THREADS or the cores */
     int64_t cache_bytes; /* of the last level */
     void *scratch;       /* shared by all kernels, as one runs at a time */
     size_t scratch_bytes;
@@ -56,7 +55,7 @@ static inline size_t hwb__cpu_align(size_t bytes) {
     return (bytes + 63) & ~(size_t)63;
 }
 
-/* ---- families ------------------------------------------------------------------ */
+/* ---- families ------------------------------------------------------------ */
 
 bool hwb__cpu_conv_supports(const hwb_kdesc *desc);
 hwb_status hwb__cpu_conv_prepare(hwb_ctx *ctx, hwb__cpu_state *state, hwb__cpu_kernel **out,
@@ -83,7 +82,7 @@ bool hwb__cpu_reduce_supports(const hwb_kdesc *desc);
 hwb_status hwb__cpu_reduce_prepare(hwb_ctx *ctx, hwb__cpu_state *state, hwb__cpu_kernel **out,
                                    const hwb_kdesc *desc);
 
-/* ---- convolution geometry ---------------------------------------------------------- */
+/* ---- convolution geometry ------------------------------------------------ */
 
 /* The three operands of a member of the conv trio, whichever of them is the
  * result: x[N,C,H,W], w[O,C/g,kh,kw], y[N,O,OH,OW].  loops evaluations, each

@@ -100,7 +100,7 @@ static hwb_status scatter_run(hwb_ctx *ctx, hwb__cpu_kernel *kernel, const void 
     return HWB_OK;
 }
 
-/* ---- prepare -------------------------------------------------------------------------------- */
+/* ---- prepare ------------------------------------------------------------- */
 
 bool hwb__cpu_index_supports(const hwb_kdesc *desc) {
     hwb_dtype t = desc->in[0].dtype;

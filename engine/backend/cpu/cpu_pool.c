@@ -28,7 +28,7 @@ typedef struct pool_kernel {
 
 enum { LANES = 64 }; /* channels at a time */
 
-/* ---- loops of both precisions ------------------------------------------------------------ */
+/* ---- loops of both precisions -------------------------------------------- */
 
 #define T     float
 #define FN(f) f##_f32
@@ -41,7 +41,7 @@ enum { LANES = 64 }; /* channels at a time */
 #undef T
 #undef FN
 
-/* ---- run ----------------------------------------------------------------------------------- */
+/* ---- run ----------------------------------------------------------------- */
 
 static int32_t index_at(const pool_kernel *k, const void *index, int64_t i) {
     return k->index_dtype == HWB_I32 ? ((const int32_t *)index)[i]
@@ -127,7 +127,7 @@ static hwb_status scatter_run(hwb_ctx *ctx, hwb__cpu_kernel *kernel, const void 
     return HWB_OK;
 }
 
-/* ---- prepare --------------------------------------------------------------------------------- */
+/* ---- prepare ------------------------------------------------------------- */
 
 bool hwb__cpu_pool_supports(const hwb_kdesc *desc) {
     return desc->attrs.channels_last && hwb_dtype_is_float(desc->in[0].dtype) &&

@@ -156,7 +156,7 @@ INLINE double sigmoid(double x) {
 #undef MATH
 #undef LIBM
 
-/* ---- stores past the caches ---------------------------------------------------- */
+/* ---- stores past the caches ---------------------------------------------- */
 
 #if defined(__AVX512F__)
 #define STREAM_LINE(to, from) _mm512_stream_si512((void *)(to), _mm512_loadu_si512(from))

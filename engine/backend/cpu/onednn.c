@@ -64,7 +64,7 @@ void hwb__onednn_close(hwb__onednn *dnn) {
     free(dnn);
 }
 
-/* ---- convolution ------------------------------------------------------------------ */
+/* ---- convolution --------------------------------------------------------- */
 
 typedef struct conv_plan {
     dnnl_memory_desc_t md[3]; /* x, w, y as asked for; format any where oneDNN may choose */
@@ -249,7 +249,7 @@ const char *hwb__dnn_conv_name(const hwb__dnn_conv *conv) {
     return conv->name;
 }
 
-/* ---- reorders ------------------------------------------------------------------------ */
+/* ---- reorders ------------------------------------------------------------ */
 
 hwb_status hwb__dnn_reorder_new(hwb_ctx *ctx, hwb__dnn_reorder **out, const hwb__dnn_conv *conv,
                                 hwb__conv_operand operand, bool back, bool add) {
