@@ -69,9 +69,19 @@ static void set_package_path(lua_State *L, const char *home) {
 
 /* ---- errors ----------------------------------------------------------------------------- */
 
+/* Is the value at `at` a failure of hwb.errors.attempt, raised again? */
+static bool has_traceback(lua_State *L, int at) {
+    if (!lua_istable(L, at)) return false;
+    lua_pushliteral(L, "traceback");
+    bool has = lua_rawget(L, at) == LUA_TSTRING;
+    lua_pop(L, 1);
+    return has;
+}
+
 /* Message handler: keeps values with .code, adds a traceback.  Leaves the
  * table {error=, traceback=} that state_report reads. */
 static int with_traceback(lua_State *L) {
+    if (has_traceback(L, 1)) return 1;
     lua_createtable(L, 0, 2);
     lua_pushvalue(L, 1);
     lua_setfield(L, -2, "error");

@@ -47,8 +47,8 @@ static hwb_status count_classes(hwb_ctx *ctx, const hwb_tensor *y, int64_t *clas
     *classes = 0;
     for (int64_t i = 0; i < hwb_tensor_numel(y); i++) {
         if (label[i] < 0 || label[i] == INT64_MAX)
-            return hwb_fail(ctx, HWB_EARG, "dataset: label %lld of sample %lld",
-                            (long long)label[i], (long long)i);
+            return hwb_fail(ctx, HWB_EARG, "dataset: label %lld of sample %lld (counted from 1)",
+                            (long long)label[i] + 1, (long long)i + 1);
         if (label[i] >= *classes) *classes = label[i] + 1;
     }
     return HWB_OK;

@@ -5,7 +5,7 @@
  * ends included), ds:loader{...}, ds:subset(first, last).  Labels are 1-based.
  * The makers are in lua/hwb/data.lua on top of hwb.engine.dataset.
  */
-#include "bind_i.h"
+#include "bind_tensor_i.h"
 
 #include <string.h>
 
@@ -116,13 +116,18 @@ static int dataset_len(lua_State *L) {
     return 1;
 }
 
-/* Labels leave the engine 1-based. */
-static int push_batch(lua_State *L, hwb_tensor *x, hwb_tensor *y) {
+/* Labels leave the engine 1-based.  The pair (x, y) goes into two empty Lua
+ * tensors made beforehand: an interrupt between two pushes would lose one. */
+static int fill_batch(lua_State *L, hwb__ltensor *pair[2], hwb_tensor *x, hwb_tensor *y) {
     int64_t *label = hwb_tensor_data(y);
+    pair[0]->t = x;
+    pair[1]->t = y;
     for (int64_t i = 0; i < hwb_tensor_numel(y); i++) label[i]++;
     hwb_tensor_touch(y);
-    hwb__lpush(L, x);
-    hwb__lpush(L, y);
+    lua_pushvalue(L, -2); /* each enters the open scope */
+    hwb__lcount(L);
+    lua_pop(L, 1);
+    hwb__lcount(L);
     return 2;
 }
 
@@ -134,8 +139,9 @@ static int batch(lua_State *L) {
     if (first < 1 || last < first || last > hwb_dataset_count(ds))
         return luaL_error(L, "batch: %I..%I is not within 1..%I", first, last,
                           (lua_Integer)hwb_dataset_count(ds));
+    hwb__ltensor *pair[2] = {hwb__lnew(L), hwb__lnew(L)};
     hwb__lcheck(L, hwb_dataset_batch(hwb_lua_ctx(L), ds, first - 1, last - first + 1, &x, &y));
-    return push_batch(L, x, y);
+    return fill_batch(L, pair, x, y);
 }
 
 /* ds:info() -> {kind=, classes=, names=, sample={C,H,W}, dtype=} */
@@ -210,9 +216,10 @@ static int loader_gc(lua_State *L) {
 /* for x, y in loader do … end: one epoch; the next loop is the next epoch */
 static int loader_next(lua_State *L) {
     hwb_tensor *x, *y;
-    hwb__lcheck(L, hwb_loader_next(hwb_lua_ctx(L), check_loader(L, 1), &x, &y));
-    if (!x) return 0;
-    return push_batch(L, x, y);
+    hwb_loader *loader = check_loader(L, 1);
+    hwb__ltensor *pair[2] = {hwb__lnew(L), hwb__lnew(L)};
+    hwb__lcheck(L, hwb_loader_next(hwb_lua_ctx(L), loader, &x, &y));
+    return x ? fill_batch(L, pair, x, y) : 0;
 }
 
 static int loader_tell(lua_State *L) {

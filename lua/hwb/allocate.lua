@@ -148,7 +148,8 @@ local function read(who, given)
   local o = options(who, given or {}, {}, settings)
   for k in pairs(settings) do o[k] = o[k] or nil end
   local a = o.activations
-  if a ~= "same" and type(a) ~= "table" and math.type(a) ~= "integer" then
+  local is_bits = math.type(a) == "integer" and a >= 1 and a <= 64
+  if a ~= "same" and type(a) ~= "table" and not is_bits then
     error(('%s: activations must be "same", a number of bits or a table, not %s')
       :format(who, tostring(a)), 3)
   end

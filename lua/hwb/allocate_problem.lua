@@ -84,8 +84,10 @@ local function tie_groups(layers, ties)
     index[name_of(l, i)] = i
     group[i] = -1
   end
+  if ties and type(ties) ~= "table" then fail(4, "ties is a %s, not a list of lists", type(ties)) end
   for g, members in ipairs(ties or {}) do
     local first
+    if type(members) ~= "table" then fail(4, "ties[%d] is %s, not a list of layers", g, tostring(members)) end
     for _, member in ipairs(members) do
       local i = index[member] or math.tointeger(member)
       if not i or not layers[i] then
@@ -140,6 +142,7 @@ local function check_layers(layers)
   end
   local seen = {}
   for i, l in ipairs(layers) do
+    if type(l) ~= "table" then fail(4, "layer %d is a %s, not a record", i, type(l)) end
     local name = name_of(l, i)
     if seen[name] then fail(4, "two layers are called %q", name) end
     seen[name] = true

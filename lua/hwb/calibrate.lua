@@ -14,6 +14,9 @@ local ELEMENTS = 1 << 24 -- observed at once
 local function batches(data, limit, f)
   if hwb.is_tensor(data) then return f(data) end
   if type(data) == "table" then return f(data[1]) end
+  if type(data) ~= "userdata" then
+    error("calibration data are a tensor, {x, y}, a dataset or a loader, not " .. type(data), 0)
+  end
   local loader = data.loader and data:loader{ batch = 128 } or data
   local epoch, position = loader:tell()
   loader:seek(epoch, 0)

@@ -29,6 +29,10 @@ end
 
 -- A reduction of the operator's options to those of a curvature operator.
 local function operator(m, o)
+  local kinds = { hessian = true, ggn = true, fisher = true }
+  if not kinds[o.kind] then
+    error(('kind must be "hessian", "ggn" or "fisher", not %q'):format(tostring(o.kind)), 3)
+  end
   return hwb[o.kind](m, { data = o.data, loss = o.loss, bn = o.bn, micro = o.micro })
 end
 
@@ -64,6 +68,7 @@ function hawq.sensitivity(m, given)
     maxiter = 50, seed = 0, scheme = "symmetric", granularity = "channel", range = "minmax",
     input = false,
   })
+  if not hwb.nn.Module.is_module(m) then error("sensitivity: a model is wanted, not " .. type(m), 2) end
   local metrics = { trace = true, eigenvalue = true, both = true }
   if not metrics[o.metric] then
     error(('sensitivity: metric must be "trace", "eigenvalue" or "both", not %q')

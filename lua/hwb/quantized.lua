@@ -281,6 +281,11 @@ function quantized.apply(m, given)
     activation_range = "percentile", activation_percentile = 99.99, momentum = 0.99,
     activation_scheme = "asymmetric", mask = "default", fold = false, input = false,
   })
+  if not hwb.nn.Module.is_module(m) then error("quant.apply: a model is wanted, not " .. type(m), 2) end
+  local schemes = { uniform = true, symmetric = true, asymmetric = true }
+  if not schemes[o.scheme] then
+    error(('quant.apply: scheme must be "uniform", "symmetric" or "asymmetric", not %q'):format(tostring(o.scheme)), 2)
+  end
   if m.quantization then error("quant.apply: the model is quantized already", 2) end
   local scheme = o.scheme == "asymmetric" and "asymmetric" or "symmetric"
   local first = o.data and calibrate.first(o.data)

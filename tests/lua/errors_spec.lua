@@ -169,3 +169,33 @@ describe("modules", function()
     raises("element 1 is a class", nn.Sequential, {nn.ReLU})
   end)
 end)
+
+describe("quantization and allocation", function()
+  local function records()
+    return {{name = "a", n = 100, macs = 1000, avg_trace = 1, dw2 = {[2] = 3, [4] = 1, [8] = 0.1}},
+      {name = "b", n = 200, macs = 500, avg_trace = 2, dw2 = {[2] = 3, [4] = 1, [8] = 0.1}}}
+  end
+  local function allocate(o, change)
+    local r = records()
+    if change then change(r) end
+    o.budget = o.budget or {size_mib = 1}
+    return hwb.hawq.allocate(r, o)
+  end
+
+  it("say what they want", function()
+    local x, y = data()
+    raises("a model is wanted", hwb.quant.apply, 3, {weights = 4})
+    raises("scheme must be", hwb.quant.apply, mlp(), {weights = 4, scheme = "zzz"})
+    raises("calibration data are", hwb.quant.apply, mlp(), {weights = 4, activations = 4, data = 3})
+    raises("a model is wanted", hwb.hawq.sensitivity, 3, {data = {x, y}})
+    local m = mlp()
+    m.input_size = {4}
+    raises("kind must be", hwb.hawq.sensitivity, m, {data = {x, y}, kind = "x"})
+    raises("ties is a number", allocate, {ties = 3})
+    raises("ties[1] is 3", allocate, {ties = {3}})
+    raises("activations must be", allocate, {activations = -4})
+    raises("not a record", allocate, {}, function(r) r[2] = 3 end)
+    raises("cannot be met", allocate, {budget = {compression = 1000}})
+    raises("must be a positive number", allocate, {budget = {size_mib = 0 / 0}})
+  end)
+end)
