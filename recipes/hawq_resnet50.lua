@@ -16,13 +16,13 @@ return {
     size = { default = 97.8 / 12.28, help = "budget: MiB of all quantized weights" },
     choices = { default = { 2, 3, 4, 6, 8 }, help = "bit widths to choose from" },
     activations = { default = 4, help = "bits of activations in the quantized networks" },
-    samples = { default = 2, smoke = 1, help = "images for the Hessian" },
+    samples = { default = 4, smoke = 1, help = "images for the Hessian" },
     micro = { default = 4, help = "images in memory at once" },
-    joint = { default = 6, smoke = 2, help = "probes of the whole Hessian, shared by all layers" },
+    joint = { default = 10, smoke = 2, help = "probes of the whole Hessian, shared by all layers" },
     probes = { default = 0, help = "further probes of single layers, at most" },
     tol = { default = 0.1, help = "relative standard error at which a layer needs no more probes" },
     metric = { default = "trace", choices = { "trace", "eigenvalue", "both" }, help = "what to measure" },
-    images = { default = 8, smoke = 1, help = "test images" },
+    images = { default = 16, smoke = 1, help = "test images" },
   },
 
   run = function(hwb, args, run)
