@@ -34,6 +34,9 @@ smoke hessian_power_iteration iterations samples blocks
 holds '#v.blocks == 11' 'v.blocks[1].block == "conv1"' '#v.iterations == 2' '#v.samples == 1' \
     'v.blocks[1].max >= v.blocks[1].min' 'v.samples[1].sd >= 0'
 
+smoke absa_resnet20 batch lambda
+holds 'v.updates > 0' 'v.epochs == 2'
+
 smoke train_shapes10
 holds 'v.epochs == 1' 'v.loss > 0' 'v.test_accuracy <= 1'
 ok "the checkpoint" [ -s runs/latest/shapes10-resnet20.safetensors ]
