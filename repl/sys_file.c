@@ -123,9 +123,9 @@ static int file_symlink(lua_State *L) {
     return done(L);
 }
 
-/* nil, message; a refusal by the recipe's permissions is raised */
+/* nil, message; a refusal by the recipe's permissions and a lack of memory are raised */
 static int fail(lua_State *L, hwb_status status) {
-    if (status == HWB_EPERM) return hwb_lua_raise(L, status);
+    if (status == HWB_EPERM || status == HWB_ENOMEM) return hwb_lua_raise(L, status);
     lua_pushnil(L);
     lua_pushstring(L, hwb_message(hwb_lua_ctx(L)));
     return 2;
