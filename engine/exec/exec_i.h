@@ -18,12 +18,12 @@ typedef struct hwb__kernel_slot {
 
 /* A leaf's tensor and what of it the backend reads. */
 typedef struct hwb__feed {
-    hwb_id external;     /* id in the graph that was compiled, or NONE */
-    hwb_tensor *given;   /* retained */
-    hwb_tensor *dense;   /* given itself, or a dense copy; retained */
-    void *device_data;   /* on a device with its own memory */
-    uint64_t seen;       /* version of `given` when last fed */
-    uint64_t generation; /* grows whenever the contents change */
+    hwb_id external;              /* id in the graph that was compiled, or NONE */
+    hwb_tensor *given;            /* retained */
+    hwb_tensor *dense;            /* given itself, or a dense copy; retained */
+    void *device_data;            /* on a device with its own memory */
+    uint64_t seen;                /* version of `given` when last fed */
+    uint64_t generation;          /* grows whenever the contents change */
     int64_t classes, class_shift; /* of hwb__node */
     uint8_t role;
     char *name;

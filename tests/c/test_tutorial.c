@@ -70,7 +70,7 @@ static void test_it_runs(void **state) {
     assert_true(residual <= 1e-3 * fabs(top));
     assert_true(se >= 0 && fabs(trace) > 0);
     assert_true(top < trace + 4 * se + 1); /* the top eigenvalue is part of the trace */
-    size_t live = hwb_memory(ctx).live; /* what the open backends keep */
+    size_t live = hwb_memory(ctx).live;    /* what the open backends keep */
     assert_ok(ctx, tutorial(ctx, &top, &residual, &trace, &se));
     assert_int_equal(hwb_memory(ctx).live, live);
     hwb_ctx_free(ctx);
