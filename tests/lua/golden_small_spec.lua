@@ -190,6 +190,26 @@ for _, name in ipairs(names) do
       end
     end)
 
+    -- Which layer reads the activation that the golden file calls so.
+    local readers = { act1 = "fc2", act2 = "fc3", pool1 = "conv2", pool2 = "fc" }
+    if case.activation_traces and bn == "eval" then
+      it("has the activations' traces, exactly", function()
+        local checked = 0
+        for node, want in pairs(case.activation_traces) do
+          if readers[node] then
+            local A = H:activation(readers[node])
+            assert.are.equal(want.elements * x:size(1), A.n)
+            local d, trace = dense(A), 0
+            for i = 1, A.n do trace = trace + d[{ i, i }] end
+            assert(math.abs(trace - want.mean) <= 1e-9 * math.max(1, math.abs(want.mean)),
+              ("%s: trace %.12g, wanted %.12g"):format(node, trace, want.mean))
+            checked = checked + 1
+          end
+        end
+        assert.is_true(checked > 0)
+      end)
+    end
+
     it("has the whole matrix", function()
       local d, trace, frobenius = dense(H), 0, 0
       local list = d:totable()

@@ -311,4 +311,40 @@ describe("hwb.hawq.sensitivity", function()
     assert.error_matches(function() hwb.hawq.second_order(records, {}) end, "no loss change of layer")
     assert.near(0, (m:flat_parameters() - before):abs():max():item(), 0)
   end)
+
+  it("gives cross-layer terms whose sum is the whole quadratic change", function()
+    local m, data = setup()
+    local records = hwb.hawq.sensitivity(m, { data = data, choices = { 3 } })
+    local plan = {}
+    for _, r in ipairs(records) do plan[r.name] = 3 end
+    local matrix, total = hwb.hawq.cross_terms(m, records, plan, { data = data }), 0
+    for i = 1, #records do
+      for j = 1, #records do
+        total = total + matrix[i][j]
+        assert.near(matrix[i][j], matrix[j][i], 1e-9)
+      end
+    end
+    local H = hwb.hessian(m, { data = data })
+    local d, first = hwb.zeros(H.n, { dtype = "float64" }), {}
+    for _, p in ipairs(H:parameters()) do first[p.name] = p.first end
+    for _, r in ipairs(records) do
+      local w = m:get(r.weight)
+      d:narrow(1, first[r.weight], r.n):copy_((hwb.quant.fake(w, 3) - w):reshape(r.n))
+    end
+    assert.near(0.5 * H:quadratic(d), total, 1e-10)
+  end)
+
+  it("estimates activation traces within their errors", function()
+    local m, data = setup()
+    local records = hwb.hawq.sensitivity(m, { data = data, choices = { 8 } })
+    hwb.hawq.activation_sensitivity(m, records, { data = data, probes = 200 })
+    local samples = data[1]:size(1)
+    for _, r in ipairs(records) do
+      local A = hwb.hessian(m, { data = data }):activation(r.name)
+      local dense, exact = A:apply(hwb.eye(A.n, { dtype = "float64" })), 0
+      for k = 1, A.n do exact = exact + dense[{ k, k }] end
+      assert.equal(A.n, r.act_n * samples)
+      assert.is_true(math.abs(r.act_trace - exact / r.act_n) <= 4 * r.act_stderr + 1e-12)
+    end
+  end)
 end)
