@@ -48,7 +48,8 @@ return {
     local changes, correlation = hawq.loss_change(s.model, records, { data = { x, y }, choices = choices })
     run:table(("loss_change_%dbit"):format(args.bits), study.loss_change_rows(changes, args.bits))
     local ranks = study.correlation_rows(correlation, choices)
-    run:table("rank_correlation", ranks, { "bits", "predicted", "quadratic", "isotropic", "perturbation" })
+    run:table("rank_correlation", ranks,
+      { "bits", "predicted", "quadratic", "ggn", "fisher", "isotropic", "perturbation" })
 
     -- bits under the budget, and the controls at the same size
     local uniform = hawq.uniform(records, args.bits)

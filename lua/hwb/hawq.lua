@@ -115,20 +115,29 @@ local function spearman(a, b)
 end
 hawq.spearman = spearman
 
+-- v' B v / 2 for each row v of `vectors`.
+local function half_quadratics(B, vectors)
+  return ((B:apply(vectors) * vectors):sum(2) * 0.5):totable()
+end
+
 --- Loss change of quantizing one layer alone, for every (layer, bits):
 --   linear     g' dW
 --   quadratic  dW' H dW / 2        (one Hessian-vector product)
 --   isotropic  avg_trace |dW|^2 / 2    (HAWQ-V2's model)
+--   ggn, fisher   as quadratic, with those matrices (`variants`)
 --   measured   L(W + dW) - L(W)
 -- Returns rows {name=, bits=, linear=, quadratic=, predicted=, isotropic=, measured=}
 -- and, for each number of bits, the rank correlation of each with the measured one.
 function hawq.loss_change(m, records, given)
   local o = options("loss_change", given, { "data" }, {
     choices = { 2, 4, 8 }, loss = "cross_entropy", bn = "eval", micro = 0, kind = "hessian",
-    scheme = "symmetric", granularity = "channel", range = "minmax",
+    scheme = "symmetric", granularity = "channel", range = "minmax", variants = { "ggn", "fisher" },
   })
   local spec = { scheme = o.scheme, granularity = o.granularity, range = o.range }
-  local H = operator(m, o)
+  local H, variants = operator(m, o), {}
+  for _, kind in ipairs(o.variants) do
+    variants[kind] = operator(m, { kind = kind, data = o.data, loss = o.loss, bn = o.bn, micro = o.micro })
+  end
   local _, g = H:gradient()
   local function loss() -- a forward pass where that gives the same loss as H's
     if o.bn ~= "eval" or type(o.data) ~= "table" then return (H:gradient()) end
@@ -140,14 +149,22 @@ function hawq.loss_change(m, records, given)
   local rows, done = {}, 0
   for _, r in ipairs(records) do
     local w = m:get(r.weight)
-    local block, saved = H:block(r.weight), w:clone()
+    local saved, quantized, change = w:clone(), {}, {}
+    for i, bits in ipairs(o.choices) do
+      quantized[i] = hwb.quant.fake(saved, bits, spec)
+      change[i] = (quantized[i] - saved):reshape(r.n)
+    end
+    local all = hwb.stack(change)
+    local quadratic = half_quadratics(H:block(r.weight), all)
+    local others = {}
+    for kind, V in pairs(variants) do others[kind] = half_quadratics(V:block(r.weight), all) end
     local gl = g:narrow(1, offset[r.weight], r.n)
-    for _, bits in ipairs(o.choices) do
-      local q = hwb.quant.fake(saved, bits, spec)
-      local d = (q - saved):reshape(r.n)
+    for i, bits in ipairs(o.choices) do
+      local q, d = quantized[i], change[i]
       local row = { name = r.name, bits = bits, dw2 = r.dw2 and r.dw2[bits] }
       row.linear = (gl * d):sum():item()
-      row.quadratic = 0.5 * block:quadratic(d)
+      row.quadratic = quadratic[i]
+      for kind, values in pairs(others) do row[kind] = values[i] end
       row.predicted = row.linear + row.quadratic
       if r.avg_trace and r.dw2 then row.isotropic = 0.5 * r.avg_trace * r.dw2[bits] end
       w:copy_(q)
@@ -184,7 +201,8 @@ end
 function hawq.correlations(rows, choices)
   local result = {}
   for _, bits in ipairs(choices) do
-    local columns = { linear = {}, quadratic = {}, predicted = {}, isotropic = {}, dw2 = {} }
+    local columns = { linear = {}, quadratic = {}, predicted = {}, isotropic = {}, dw2 = {},
+      ggn = {}, fisher = {} }
     local measured = {}
     for _, row in ipairs(rows) do
       if row.bits == bits then

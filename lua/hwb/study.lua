@@ -145,7 +145,7 @@ function study.loss_change_rows(changes, bits)
   for _, r in ipairs(changes) do
     if r.bits == bits then rows[#rows + 1] = r end
   end
-  return rows, { "name", "linear", "quadratic", "predicted", "isotropic", "measured" }
+  return rows, { "name", "linear", "quadratic", "ggn", "fisher", "predicted", "isotropic", "measured" }
 end
 
 --- hwb.hawq.loss_change's rank correlations as rows of a table, one a bit width.
@@ -153,8 +153,8 @@ function study.correlation_rows(correlation, choices)
   local rows = {}
   for i, b in ipairs(choices) do
     local c = correlation[b]
-    rows[i] = { bits = b, predicted = c.predicted, quadratic = c.quadratic, isotropic = c.isotropic,
-      perturbation = c.dw2 }
+    rows[i] = { bits = b, predicted = c.predicted, quadratic = c.quadratic, ggn = c.ggn, fisher = c.fisher,
+      isotropic = c.isotropic, perturbation = c.dw2 }
   end
   return rows
 end

@@ -217,11 +217,12 @@ hwb.hawq = {}
 function hwb.hawq.sensitivity(m, options) end
 
 --- Loss change of quantizing one layer alone, for every (layer, bits): linear, quadratic,
---- predicted (their sum), isotropic (HAWQ-V2's model) and measured; and the rank
+--- predicted (their sum), isotropic (HAWQ-V2's model), ggn and fisher (the quadratic form
+--- with those matrices; `variants` names them) and measured; and the rank
 --- correlation of each with the measured one.
 ---@param m table a model
 ---@param records hwb.LayerRecord[]
----@param options table data (needed), choices, loss, bn, micro, kind
+---@param options table data (needed), choices, loss, bn, micro, kind, variants
 ---@return table[] rows
 ---@return table correlations by bits
 ---```lua

@@ -300,6 +300,11 @@ describe("hwb.hawq.sensitivity", function()
     local rows, correlations = hwb.hawq.loss_change(m, records, { data = data, choices = { 8 } })
     for _, row in ipairs(rows) do
       assert.near(row.measured, row.predicted, 1e-2 * math.abs(row.measured) + 1e-9)
+      local w = m:get(row.name .. ".weight")
+      local d = (hwb.quant.fake(w, 8) - w):reshape(-1)
+      assert.near(0.5 * hwb.ggn(m, { data = data }):block(row.name .. ".weight"):quadratic(d), row.ggn, 1e-14)
+      assert.near(0.5 * hwb.fisher(m, { data = data }):block(row.name .. ".weight"):quadratic(d), row.fisher, 1e-14)
+      assert.is_true(row.ggn >= 0 and row.fisher >= 0)
     end
     assert.is_number(correlations[8].predicted)
     local exact = hwb.hawq.second_order(records, rows)

@@ -28,9 +28,7 @@ return function(hwb, nn)
     self.weight = nn.parameter(hwb.randn{ o.count, o.size })
   end
 
-  function Embedding:forward(ids) return hwb.embedding(self:quantized_weight(), ids) end
-
-  function Embedding:quantized_weight() return self.weight end
+  function Embedding:forward(ids) return hwb.embedding(self.weight, ids) end
 
   return { Linear = Linear, Embedding = Embedding }
 end
