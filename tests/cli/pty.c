@@ -159,9 +159,13 @@ int main(int argc, char **argv) {
     }
     FILE *script = fopen(argv[1], "r");
     struct winsize size = {.ws_row = 24, .ws_col = 80};
-    if (!script || (child = forkpty(&master, NULL, NULL, &size)) < 0) {
+    if (!script) {
         perror("pty");
         return 2;
+    }
+    if ((child = forkpty(&master, NULL, NULL, &size)) < 0) {
+        perror("pty: no pseudo-terminals here (is /dev/pts mounted?)");
+        return 77;
     }
     if (child == 0) {
         setenv("TERM", "xterm", 1);
