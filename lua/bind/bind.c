@@ -35,19 +35,15 @@ static int error_tostring(lua_State *L) {
 
 void hwb_lua_push_error(lua_State *L, hwb_status status, const char *message) {
     lua_createtable(L, 0, 3);
-    lua_pushstring(L, hwb_status_name(status));
-    lua_setfield(L, -2, "code");
-    lua_pushstring(L, message);
-    lua_setfield(L, -2, "message");
-    lua_pushinteger(L, hwb_status_exit_code(status));
-    lua_setfield(L, -2, "exit");
+    hwb__lset_string(L, "code", hwb_status_name(status));
+    hwb__lset_string(L, "message", message);
+    hwb__lset_integer(L, "exit", hwb_status_exit_code(status));
     if (luaL_newmetatable(L, ERROR_KEY)) {
         lua_pushcfunction(L, error_tostring);
         lua_setfield(L, -2, "__tostring");
         lua_pushliteral(L, "hwb.error");
         lua_setfield(L, -2, "__name");
-        lua_pushboolean(L, 0);
-        lua_setfield(L, -2, "__metatable");
+        hwb__lset_boolean(L, "__metatable", false);
     }
     lua_setmetatable(L, -2);
 }

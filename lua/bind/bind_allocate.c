@@ -119,20 +119,11 @@ static int push_allocation(lua_State *L, hwb_allocation *a, int costs) {
         lua_rawseti(L, -2, i + 1);
     }
     lua_setfield(L, -2, "choice");
-    lua_createtable(L, costs, 0);
-    for (int k = 0; k < costs; k++) {
-        lua_pushnumber(L, a->cost[k]);
-        lua_rawseti(L, -2, k + 1);
-    }
-    lua_setfield(L, -2, "cost");
-    lua_pushnumber(L, a->omega);
-    lua_setfield(L, -2, "omega");
-    lua_pushnumber(L, a->bound);
-    lua_setfield(L, -2, "bound");
-    lua_pushboolean(L, a->optimal);
-    lua_setfield(L, -2, "optimal");
-    lua_pushinteger(L, a->nodes);
-    lua_setfield(L, -2, "nodes");
+    hwb__lset_numbers(L, "cost", costs, a->cost);
+    hwb__lset_number(L, "omega", a->omega);
+    hwb__lset_number(L, "bound", a->bound);
+    hwb__lset_boolean(L, "optimal", a->optimal);
+    hwb__lset_integer(L, "nodes", a->nodes);
     hwb_allocation_free(a);
     return 1;
 }
@@ -234,16 +225,8 @@ static const luaL_Reg functions[] = {
 void hwb__lopen_allocate(lua_State *L) {
     static const luaL_Reg methods[] = {
         {"point", frontier_point}, {"exact", frontier_exact}, {NULL, NULL}};
-    luaL_newmetatable(L, FRONTIER);
-    lua_pushcfunction(L, frontier_gc);
-    lua_setfield(L, -2, "__gc");
-    lua_pushcfunction(L, frontier_len);
-    lua_setfield(L, -2, "__len");
-    luaL_newlib(L, methods);
-    lua_setfield(L, -2, "__index");
-    lua_pushboolean(L, 0);
-    lua_setfield(L, -2, "__metatable");
-    lua_pop(L, 1);
+    static const luaL_Reg meta[] = {{"__gc", frontier_gc}, {"__len", frontier_len}, {NULL, NULL}};
+    hwb__lclass(L, FRONTIER, meta, methods);
     lua_getfield(L, -1, "engine");
     lua_getfield(L, -1, "quant");
     luaL_setfuncs(L, functions, 0);

@@ -48,8 +48,7 @@ static int load(lua_State *L) {
     for (int64_t i = 0; i < hwb_bundle_meta_count(*slot); i++) {
         const char *key, *value;
         hwb_bundle_meta_at(*slot, i, &key, &value);
-        lua_pushstring(L, value);
-        lua_setfield(L, -2, key);
+        hwb__lset_string(L, key, value);
     }
     return 3;
 }

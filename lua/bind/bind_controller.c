@@ -84,22 +84,15 @@ static int controller_lr(lua_State *L) {
 static int controller_get(lua_State *L) {
     const hwb_batch_state *s = check(L, 1);
     lua_createtable(L, 0, 7);
-    lua_pushinteger(L, s->ratio);
-    lua_setfield(L, -2, "ratio");
-    lua_pushnumber(L, s->scale);
-    lua_setfield(L, -2, "scale");
-    lua_pushnumber(L, s->attacked);
-    lua_setfield(L, -2, "attacked");
+    hwb__lset_integer(L, "ratio", s->ratio);
+    hwb__lset_number(L, "scale", s->scale);
+    hwb__lset_number(L, "attacked", s->attacked);
     if (!isnan(s->reference)) {
-        lua_pushnumber(L, s->reference);
-        lua_setfield(L, -2, "reference");
+        hwb__lset_number(L, "reference", s->reference);
     }
-    lua_pushinteger(L, s->since);
-    lua_setfield(L, -2, "since");
-    lua_pushboolean(L, s->growing);
-    lua_setfield(L, -2, "growing");
-    lua_pushinteger(L, s->epoch);
-    lua_setfield(L, -2, "epoch");
+    hwb__lset_integer(L, "since", s->since);
+    hwb__lset_boolean(L, "growing", s->growing);
+    hwb__lset_integer(L, "epoch", s->epoch);
     return 1;
 }
 
@@ -123,12 +116,7 @@ void hwb__lopen_controller(lua_State *L) {
                                        {"get", controller_get},
                                        {"set", controller_set},
                                        {NULL, NULL}};
-    luaL_newmetatable(L, CONTROLLER);
-    luaL_newlib(L, methods);
-    lua_setfield(L, -2, "__index");
-    lua_pushboolean(L, 0);
-    lua_setfield(L, -2, "__metatable");
-    lua_pop(L, 1);
+    hwb__lclass(L, CONTROLLER, NULL, methods);
     lua_getfield(L, -1, "engine");
     lua_pushcfunction(L, controller_new);
     lua_setfield(L, -2, "controller");

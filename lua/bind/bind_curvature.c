@@ -29,12 +29,7 @@ static lua_operator *new_operator(lua_State *L) {
 static lua_operator *check(lua_State *L, int arg) {
     lua_operator *u = luaL_checkudata(L, arg, HWB_LOPERATOR);
     luaL_argcheck(L, u->c, arg, "closed operator");
-    lua_getiuservalue(L, arg, 2); /* loss and forward pass run on this thread */
-    hwb__luse_loss(L, -1);
-    lua_pop(L, 1);
-    lua_getiuservalue(L, arg, 3); /* the module may have another one by now */
-    hwb__lcheck_model(L, -1);
-    lua_pop(L, 1);
+    hwb__luse_callbacks(L, arg);
     return u;
 }
 
@@ -180,12 +175,9 @@ static int parameters(lua_State *L) {
         hwb_tensor *t = hwb_model_parameter(hwb_curvature_model(c), ids[i], &name);
         const hwb_shape *s = hwb_tensor_shape(t);
         lua_createtable(L, 0, 4);
-        lua_pushstring(L, name);
-        lua_setfield(L, -2, "name");
-        lua_pushinteger(L, at);
-        lua_setfield(L, -2, "first");
-        lua_pushinteger(L, hwb_tensor_numel(t));
-        lua_setfield(L, -2, "n");
+        hwb__lset_string(L, "name", name);
+        hwb__lset_integer(L, "first", at);
+        hwb__lset_integer(L, "n", hwb_tensor_numel(t));
         lua_createtable(L, s->ndim, 0);
         for (int d = 0; d < s->ndim; d++) {
             lua_pushinteger(L, s->dim[d]);
@@ -227,6 +219,8 @@ static int operator_index(lua_State *L) {
     else if (u->c && strcmp(key, "bn") == 0) lua_pushstring(L, u->bn_batch ? "batch" : "eval");
     else if (u->c && strcmp(key, "samples") == 0) lua_pushinteger(L, hwb_curvature_samples(u->c));
     else if (u->c && strcmp(key, "hvps") == 0) lua_pushinteger(L, hwb_curvature_op(u->c)->applied);
+    else if (u->c && strcmp(key, "weight_decay") == 0)
+        lua_pushnumber(L, hwb_curvature_weight_decay(u->c));
     else if (u->c && strcmp(key, "model") == 0) lua_getiuservalue(L, 1, 1);
     else return find_method(L);
     return 1;
@@ -248,12 +242,12 @@ void hwb__lopen_curvature(lua_State *L) {
     lua_setfield(L, -2, "__gc");
     luaL_newlib(L, methods);
     hwb__lspectral_methods(L);
+    hwb__llandscape_methods(L);
     lua_pushvalue(L, -1);
     lua_setfield(L, -4, "operator_methods"); /* of the hwb table: Lua adds to it */
     lua_pushcclosure(L, operator_index, 1);
     lua_setfield(L, -2, "__index");
-    lua_pushboolean(L, 0);
-    lua_setfield(L, -2, "__metatable");
+    hwb__lset_boolean(L, "__metatable", false);
     lua_pop(L, 1);
     for (int i = 0; i < 3; i++) {
         lua_pushinteger(L, kinds[i].kind);

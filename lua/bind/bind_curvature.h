@@ -1,5 +1,5 @@
 /*
- * bind_curvature.h: between bind_curvature.c and bind_spectral.c.
+ * bind_curvature.h: between bind_curvature.c, bind_spectral.c and bind_landscape.c.
  */
 #ifndef HWB_LUA_BIND_CURVATURE_H
 #define HWB_LUA_BIND_CURVATURE_H
@@ -13,5 +13,7 @@
 hwb_curvature *hwb__lcheck_operator(lua_State *L, int arg);
 /* Adds eigs, trace, density, traces, solve to the table at the top. */
 void hwb__lspectral_methods(lua_State *L);
+/* Adds losses. */
+void hwb__llandscape_methods(lua_State *L);
 
 #endif

@@ -149,12 +149,9 @@ static int info(lua_State *L) {
     hwb_dataset *ds = check(L, 1);
     const hwb_shape *s = hwb_dataset_sample_shape(ds);
     lua_createtable(L, 0, 5);
-    lua_pushstring(L, hwb_dataset_kind(ds));
-    lua_setfield(L, -2, "kind");
-    lua_pushinteger(L, hwb_dataset_classes(ds));
-    lua_setfield(L, -2, "classes");
-    lua_pushstring(L, hwb_dtype_name(hwb_dataset_dtype(ds)));
-    lua_setfield(L, -2, "dtype");
+    hwb__lset_string(L, "kind", hwb_dataset_kind(ds));
+    hwb__lset_integer(L, "classes", hwb_dataset_classes(ds));
+    hwb__lset_string(L, "dtype", hwb_dtype_name(hwb_dataset_dtype(ds)));
     lua_createtable(L, s->ndim, 0);
     for (int i = 0; i < s->ndim; i++) {
         lua_pushinteger(L, s->dim[i]);
@@ -294,28 +291,13 @@ static const luaL_Reg makers[] = {
     {"tensors", tensors}, {NULL, NULL},
 };
 
-static void new_type(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction gc,
-                     lua_CFunction len, lua_CFunction call) {
-    luaL_newmetatable(L, name);
-    lua_newtable(L);
-    luaL_setfuncs(L, methods, 0);
-    lua_setfield(L, -2, "__index");
-    lua_pushcfunction(L, gc);
-    lua_setfield(L, -2, "__gc");
-    lua_pushcfunction(L, len);
-    lua_setfield(L, -2, "__len");
-    if (call) {
-        lua_pushcfunction(L, call);
-        lua_setfield(L, -2, "__call");
-    }
-    lua_pushboolean(L, 0);
-    lua_setfield(L, -2, "__metatable");
-    lua_pop(L, 1);
-}
-
 void hwb__lopen_data(lua_State *L) {
-    new_type(L, DATASET, dataset_methods, dataset_gc, dataset_len, NULL);
-    new_type(L, LOADER, loader_methods, loader_gc, loader_len, loader_next);
+    static const luaL_Reg dataset_meta[] = {
+        {"__gc", dataset_gc}, {"__len", dataset_len}, {NULL, NULL}};
+    static const luaL_Reg loader_meta[] = {
+        {"__gc", loader_gc}, {"__len", loader_len}, {"__call", loader_next}, {NULL, NULL}};
+    hwb__lclass(L, DATASET, dataset_meta, dataset_methods);
+    hwb__lclass(L, LOADER, loader_meta, loader_methods);
     lua_getfield(L, -1, "engine");
     luaL_newlib(L, makers);
     lua_setfield(L, -2, "dataset");

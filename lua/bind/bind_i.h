@@ -53,6 +53,18 @@ bool hwb__lopt_boolean(lua_State *L, int arg, const char *key, bool otherwise);
 /* Borrowed while the table lives. */
 const char *hwb__lopt_string(lua_State *L, int arg, const char *key, const char *otherwise);
 
+/* ---- results: fields of the table at the top (bind_fields.c) --------------------------- */
+
+void hwb__lset_integer(lua_State *L, const char *key, lua_Integer v);
+void hwb__lset_number(lua_State *L, const char *key, lua_Number v);
+void hwb__lset_boolean(lua_State *L, const char *key, bool v);
+void hwb__lset_string(lua_State *L, const char *key, const char *v);
+void hwb__lset_numbers(lua_State *L, const char *key, int64_t n, const double *v);
+/* push a list of n numbers */
+void hwb__lpush_numbers(lua_State *L, int64_t n, const double *v);
+/* The metatable `name` of a userdata class: metamethods (NULL: none), methods, locked. */
+void hwb__lclass(lua_State *L, const char *name, const luaL_Reg *meta, const luaL_Reg *methods);
+
 /* ---- calling an operation (bind_ops.c) ---------------------------------------------- */
 
 enum { HWB_LCALL_MAX = 64 };
@@ -79,8 +91,9 @@ bool hwb__lloader_source(lua_State *L, int arg, hwb_source *out);
 /* Option "loss" of the table at `options` (cross-entropy by default); pushes what
  * must live as long as *fn may be called: a userdata or nil (bind_loss.c). */
 void hwb__lread_loss(lua_State *L, int options, hwb_loss_fn *fn, void **user);
-/* From now on that value's function runs on thread L. */
-void hwb__luse_loss(lua_State *L, int arg);
+/* From now on the functions that the userdata at `arg` keeps as user values 2 (the
+ * loss) and 3 (the module) run on thread L and with the module as it is now. */
+void hwb__luse_callbacks(lua_State *L, int arg);
 
 /* Targets for the engine: labels, 1-based in Lua, become 0-based int64; others
  * are the same tensor.  *out is a new reference. */

@@ -58,8 +58,7 @@ void hwb__lread_loss(lua_State *L, int options, hwb_loss_fn *fn, void **user) {
     if (luaL_newmetatable(L, LOSS)) {
         lua_pushcfunction(L, loss_gc);
         lua_setfield(L, -2, "__gc");
-        lua_pushboolean(L, 0);
-        lua_setfield(L, -2, "__metatable");
+        hwb__lset_boolean(L, "__metatable", false);
     }
     lua_setmetatable(L, -2);
     lua_insert(L, -2); /* userdata function */
@@ -68,9 +67,14 @@ void hwb__lread_loss(lua_State *L, int options, hwb_loss_fn *fn, void **user) {
     *user = u;
 }
 
-void hwb__luse_loss(lua_State *L, int arg) {
-    lua_loss *u = luaL_testudata(L, arg, LOSS);
+void hwb__luse_callbacks(lua_State *L, int arg) {
+    lua_getiuservalue(L, arg, 2);
+    lua_loss *u = luaL_testudata(L, -1, LOSS); /* nil for a loss of the engine */
     if (u) u->L = L;
+    lua_pop(L, 1);
+    lua_getiuservalue(L, arg, 3); /* the module may have another model by now */
+    hwb__lcheck_model(L, -1);
+    lua_pop(L, 1);
 }
 
 hwb_status hwb__lzero_based_targets(lua_State *L, hwb_tensor **out, hwb_tensor *y) {

@@ -181,8 +181,7 @@ static int memory(lua_State *L) {
         lua_pushinteger(L, rows[i].value);
         lua_setfield(L, -2, rows[i].name);
     }
-    lua_pushinteger(L, (lua_Integer)lua_gc(L, LUA_GCCOUNT) * 1024);
-    lua_setfield(L, -2, "lua");
+    hwb__lset_integer(L, "lua", (lua_Integer)lua_gc(L, LUA_GCCOUNT) * 1024);
     return 1;
 }
 
@@ -203,12 +202,6 @@ void hwb__lopen_memory(lua_State *L) {
     lua_rawsetp(L, LUA_REGISTRYINDEX, &state_key);
     lua_newtable(L);
     lua_setfield(L, LUA_REGISTRYINDEX, SCOPE_LIST);
-    luaL_newmetatable(L, SCOPE);
-    luaL_setfuncs(L, meta, 0);
-    luaL_newlib(L, methods);
-    lua_setfield(L, -2, "__index");
-    lua_pushboolean(L, 0);
-    lua_setfield(L, -2, "__metatable");
-    lua_pop(L, 1);
+    hwb__lclass(L, SCOPE, meta, methods);
     luaL_setfuncs(L, functions, 0);
 }

@@ -213,16 +213,11 @@ static int layers(lua_State *L) {
         const char *weight;
         hwb_model_parameter(m, list[i].weight, &weight);
         lua_createtable(L, 0, 5);
-        lua_pushstring(L, list[i].name);
-        lua_setfield(L, -2, "name");
-        lua_pushstring(L, weight);
-        lua_setfield(L, -2, "weight");
-        lua_pushinteger(L, list[i].n);
-        lua_setfield(L, -2, "n");
-        lua_pushinteger(L, list[i].macs);
-        lua_setfield(L, -2, "macs");
-        lua_pushinteger(L, list[i].out_elements);
-        lua_setfield(L, -2, "out");
+        hwb__lset_string(L, "name", list[i].name);
+        hwb__lset_string(L, "weight", weight);
+        hwb__lset_integer(L, "n", list[i].n);
+        hwb__lset_integer(L, "macs", list[i].macs);
+        hwb__lset_integer(L, "out", list[i].out_elements);
         lua_rawseti(L, -2, i + 1);
     }
     return 1;
@@ -321,14 +316,8 @@ static const luaL_Reg functions[] = {
 };
 
 void hwb__lopen_model(lua_State *L) {
-    luaL_newmetatable(L, HWB_LMODEL);
-    lua_pushcfunction(L, model_gc);
-    lua_setfield(L, -2, "__gc");
-    luaL_newlib(L, methods);
-    lua_setfield(L, -2, "__index");
-    lua_pushboolean(L, 0);
-    lua_setfield(L, -2, "__metatable");
-    lua_pop(L, 1);
+    static const luaL_Reg meta[] = {{"__gc", model_gc}, {NULL, NULL}};
+    hwb__lclass(L, HWB_LMODEL, meta, methods);
     luaL_newlib(L, functions);
     lua_setfield(L, -2, "engine");
 }

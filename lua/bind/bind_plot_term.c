@@ -8,6 +8,7 @@
  * kind and ends the search; tmux and screen get text, they pass no images on.
  */
 #define _GNU_SOURCE /* strcasestr */
+#include "bind_i.h"
 #include "bind_plot.h"
 
 #include <fcntl.h>
@@ -84,28 +85,17 @@ static const char *kind_of(bool tty) {
     return sixel ? "sixel" : text;
 }
 
-static void set_integer(lua_State *L, const char *name, int value) {
-    lua_pushinteger(L, value);
-    lua_setfield(L, -2, name);
-}
-
-static void set_boolean(lua_State *L, const char *name, bool value) {
-    lua_pushboolean(L, value);
-    lua_setfield(L, -2, name);
-}
-
 int hwb_lua_plot_terminal(lua_State *L) {
     bool tty = isatty(STDOUT_FILENO);
     struct winsize size = {0};
     if (!tty || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0) size = (struct winsize){0};
     const char *no_color = getenv("NO_COLOR");
     lua_createtable(L, 0, 6);
-    lua_pushstring(L, kind_of(tty));
-    lua_setfield(L, -2, "kind");
-    set_boolean(L, "tty", tty);
-    set_boolean(L, "color", tty && !(no_color && *no_color) && !has("TERM", "dumb"));
-    set_integer(L, "cols", size.ws_col ? size.ws_col : 80);
-    set_integer(L, "rows", size.ws_row ? size.ws_row : 24);
-    set_integer(L, "width", size.ws_xpixel); /* pixels; 0 = not told */
+    hwb__lset_string(L, "kind", kind_of(tty));
+    hwb__lset_boolean(L, "tty", tty);
+    hwb__lset_boolean(L, "color", tty && !(no_color && *no_color) && !has("TERM", "dumb"));
+    hwb__lset_integer(L, "cols", size.ws_col ? size.ws_col : 80);
+    hwb__lset_integer(L, "rows", size.ws_row ? size.ws_row : 24);
+    hwb__lset_integer(L, "width", size.ws_xpixel); /* pixels; 0 = not told */
     return 1;
 }

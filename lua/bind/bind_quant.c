@@ -285,8 +285,7 @@ static int size_report(lua_State *L) {
         lua_pushnumber(L, fields[i].value);
         lua_setfield(L, -2, fields[i].name);
     }
-    lua_pushinteger(L, r.parameters);
-    lua_setfield(L, -2, "parameters");
+    hwb__lset_integer(L, "parameters", r.parameters);
     return 1;
 }
 
@@ -306,14 +305,8 @@ static const luaL_Reg functions[] = {
 void hwb__lopen_quant(lua_State *L) {
     static const luaL_Reg methods[] = {
         {"update", observer_update}, {"range", observer_range}, {NULL, NULL}};
-    luaL_newmetatable(L, OBSERVER);
-    lua_pushcfunction(L, observer_gc);
-    lua_setfield(L, -2, "__gc");
-    luaL_newlib(L, methods);
-    lua_setfield(L, -2, "__index");
-    lua_pushboolean(L, 0);
-    lua_setfield(L, -2, "__metatable");
-    lua_pop(L, 1);
+    static const luaL_Reg meta[] = {{"__gc", observer_gc}, {NULL, NULL}};
+    hwb__lclass(L, OBSERVER, meta, methods);
     lua_getfield(L, -1, "engine");
     luaL_newlib(L, functions);
     lua_setfield(L, -2, "quant");

@@ -22,10 +22,8 @@ static int manual_seed(lua_State *L) {
 static int get_rng_state(lua_State *L) {
     const hwb__lstate *s = hwb__lstate_of(L);
     lua_createtable(L, 0, 2);
-    lua_pushinteger(L, (lua_Integer)s->seed);
-    lua_setfield(L, -2, "seed");
-    lua_pushinteger(L, (lua_Integer)s->draws);
-    lua_setfield(L, -2, "draws");
+    hwb__lset_integer(L, "seed", (lua_Integer)s->seed);
+    hwb__lset_integer(L, "draws", (lua_Integer)s->draws);
     return 1;
 }
 

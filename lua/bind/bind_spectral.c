@@ -7,34 +7,6 @@
 #include <math.h>
 #include <string.h>
 
-static void push_numbers(lua_State *L, int64_t n, const double *v) {
-    lua_createtable(L, (int)n, 0);
-    for (int64_t i = 0; i < n; i++) {
-        lua_pushnumber(L, v[i]);
-        lua_rawseti(L, -2, i + 1);
-    }
-}
-
-static void set_numbers(lua_State *L, const char *key, int64_t n, const double *v) {
-    push_numbers(L, n, v);
-    lua_setfield(L, -2, key);
-}
-
-static void set_integer(lua_State *L, const char *key, int64_t v) {
-    lua_pushinteger(L, v);
-    lua_setfield(L, -2, key);
-}
-
-static void set_number(lua_State *L, const char *key, double v) {
-    lua_pushnumber(L, v);
-    lua_setfield(L, -2, key);
-}
-
-static void set_boolean(lua_State *L, const char *key, bool v) {
-    lua_pushboolean(L, v);
-    lua_setfield(L, -2, key);
-}
-
 /* How the batch norms were treated goes with every result. */
 static void set_provenance(lua_State *L) {
     lua_getfield(L, 1, "bn");
@@ -47,8 +19,8 @@ static void set_provenance(lua_State *L) {
 
 static void push_eigs(lua_State *L, hwb_eigs_result *r) {
     lua_createtable(L, 0, 10);
-    set_numbers(L, "values", r->k, r->values);
-    set_numbers(L, "residuals", r->k, r->residuals);
+    hwb__lset_numbers(L, "values", r->k, r->values);
+    hwb__lset_numbers(L, "residuals", r->k, r->residuals);
     lua_createtable(L, r->k, 0);
     bool all = true;
     for (int i = 0; i < r->k; i++) {
@@ -57,11 +29,11 @@ static void push_eigs(lua_State *L, hwb_eigs_result *r) {
         all = all && r->converged[i];
     }
     lua_setfield(L, -2, "pair_converged");
-    set_boolean(L, "converged", all);
-    set_integer(L, "iterations", r->iterations);
-    set_integer(L, "hvps", r->hvps);
-    set_numbers(L, "history", r->history_len, r->history_value);
-    set_numbers(L, "residual_history", r->history_len, r->history_residual);
+    hwb__lset_boolean(L, "converged", all);
+    hwb__lset_integer(L, "iterations", r->iterations);
+    hwb__lset_integer(L, "hvps", r->hvps);
+    hwb__lset_numbers(L, "history", r->history_len, r->history_value);
+    hwb__lset_numbers(L, "residual_history", r->history_len, r->history_residual);
     hwb__lpush(L, r->vectors);
     r->vectors = NULL;
     lua_setfield(L, -2, "vectors");
@@ -129,12 +101,12 @@ static int trace(lua_State *L) {
     o.seed = (uint64_t)hwb__lopt_integer(L, 2, "seed", 0);
     hwb__lcheck(L, hwb_trace(ctx, &r, hwb_curvature_op(c), &o));
     lua_createtable(L, 0, 8);
-    set_number(L, "mean", r.mean);
-    set_number(L, "stderr", r.se);
-    set_integer(L, "probes", r.probes);
-    set_integer(L, "hvps", r.hvps);
-    set_boolean(L, "converged", r.converged);
-    set_numbers(L, "samples_v", r.probes, r.samples);
+    hwb__lset_number(L, "mean", r.mean);
+    hwb__lset_number(L, "stderr", r.se);
+    hwb__lset_integer(L, "probes", r.probes);
+    hwb__lset_integer(L, "hvps", r.hvps);
+    hwb__lset_boolean(L, "converged", r.converged);
+    hwb__lset_numbers(L, "samples_v", r.probes, r.samples);
     set_provenance(L);
     hwb_trace_free(&r);
     return 1;
@@ -209,22 +181,21 @@ static void push_block_traces(lua_State *L, const blocks *b, const hwb_block_tra
     lua_createtable(L, b->n, 3);
     for (int i = 0; i < b->n; i++) {
         lua_createtable(L, 0, 10);
-        lua_pushstring(L, hwb_curvature_name(b->op[i]));
-        lua_setfield(L, -2, "name");
-        set_integer(L, "n", hwb_curvature_n(b->op[i]));
-        set_number(L, "mean", r->mean[i]);
-        set_number(L, "stderr", r->se[i]);
-        set_integer(L, "joint_probes", r->joint_probes[i]);
-        set_integer(L, "isolated_probes", r->isolated_probes[i]);
-        set_number(L, "joint_mean", r->joint_mean[i]);
-        set_number(L, "joint_stderr", r->joint_se[i]);
-        set_number(L, "isolated_mean", r->isolated_mean[i]);
-        set_number(L, "isolated_stderr", r->isolated_se[i]);
-        set_boolean(L, "converged", r->converged[i]);
+        hwb__lset_string(L, "name", hwb_curvature_name(b->op[i]));
+        hwb__lset_integer(L, "n", hwb_curvature_n(b->op[i]));
+        hwb__lset_number(L, "mean", r->mean[i]);
+        hwb__lset_number(L, "stderr", r->se[i]);
+        hwb__lset_integer(L, "joint_probes", r->joint_probes[i]);
+        hwb__lset_integer(L, "isolated_probes", r->isolated_probes[i]);
+        hwb__lset_number(L, "joint_mean", r->joint_mean[i]);
+        hwb__lset_number(L, "joint_stderr", r->joint_se[i]);
+        hwb__lset_number(L, "isolated_mean", r->isolated_mean[i]);
+        hwb__lset_number(L, "isolated_stderr", r->isolated_se[i]);
+        hwb__lset_boolean(L, "converged", r->converged[i]);
         lua_rawseti(L, -2, i + 1);
     }
-    set_integer(L, "hvps_joint", r->hvps_joint);
-    set_integer(L, "hvps_isolated", r->hvps_isolated);
+    hwb__lset_integer(L, "hvps_joint", r->hvps_joint);
+    hwb__lset_integer(L, "hvps_isolated", r->hvps_isolated);
     set_provenance(L);
 }
 
@@ -273,17 +244,17 @@ static int density(lua_State *L) {
     hwb__lcheck(L, hwb_density_slq(hwb_lua_ctx(L), &d, hwb_curvature_op(c), &o));
     for (int64_t i = 0; i < d.count; i++) d.weights[i] /= (double)d.probes;
     lua_createtable(L, 0, 7);
-    set_numbers(L, "nodes", d.count, d.nodes);
-    set_numbers(L, "weights", d.count, d.weights);
+    hwb__lset_numbers(L, "nodes", d.count, d.nodes);
+    hwb__lset_numbers(L, "weights", d.count, d.weights);
     lua_createtable(L, (int)d.probes, 0); /* where each probe's nodes begin */
     for (int64_t i = 0; i < d.probes; i++) {
         lua_pushinteger(L, d.first[i] + 1);
         lua_rawseti(L, -2, i + 1);
     }
     lua_setfield(L, -2, "first");
-    set_integer(L, "n", d.n);
-    set_integer(L, "probes", d.probes);
-    set_integer(L, "hvps", d.hvps);
+    hwb__lset_integer(L, "n", d.n);
+    hwb__lset_integer(L, "probes", d.probes);
+    hwb__lset_integer(L, "hvps", d.hvps);
     set_provenance(L);
     hwb_density_free(&d);
     return 1;
@@ -306,11 +277,11 @@ static int solve(lua_State *L) {
     hwb__lpush(L, r.x);
     r.x = NULL;
     lua_setfield(L, -2, "x");
-    set_integer(L, "iterations", r.iterations);
-    set_integer(L, "hvps", r.hvps);
-    set_boolean(L, "converged", r.converged);
-    set_boolean(L, "indefinite", r.indefinite);
-    set_numbers(L, "history", r.iterations + 1, r.history);
+    hwb__lset_integer(L, "iterations", r.iterations);
+    hwb__lset_integer(L, "hvps", r.hvps);
+    hwb__lset_boolean(L, "converged", r.converged);
+    hwb__lset_boolean(L, "indefinite", r.indefinite);
+    hwb__lset_numbers(L, "history", r.iterations + 1, r.history);
     hwb_cg_free(&r);
     return 1;
 }

@@ -426,8 +426,7 @@ void hwb__lopen_tensor(lua_State *L) {
                                          {"threads", threads},
                                          {NULL, NULL}};
     luaL_newmetatable(L, HWB_LTENSOR);
-    lua_pushboolean(L, 0);
-    lua_setfield(L, -2, "__metatable");
+    hwb__lset_boolean(L, "__metatable", false);
     lua_newtable(L);
     lua_setfield(L, LUA_REGISTRYINDEX, METHODS);
     lua_pop(L, 1);

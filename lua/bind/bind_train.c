@@ -17,12 +17,7 @@ typedef struct lua_trainer {
 static hwb_trainer *check(lua_State *L, int arg) {
     lua_trainer *u = luaL_checkudata(L, arg, TRAINER);
     luaL_argcheck(L, u->t, arg, "closed trainer");
-    lua_getiuservalue(L, arg, 2); /* loss and forward pass run on this thread */
-    hwb__luse_loss(L, -1);
-    lua_pop(L, 1);
-    lua_getiuservalue(L, arg, 3); /* the module may have another one by now */
-    hwb__lcheck_model(L, -1);
-    lua_pop(L, 1);
+    hwb__luse_callbacks(L, arg);
     return u->t;
 }
 
@@ -154,14 +149,8 @@ static const luaL_Reg methods[] = {
 };
 
 void hwb__lopen_train(lua_State *L) {
-    luaL_newmetatable(L, TRAINER);
-    lua_pushcfunction(L, trainer_gc);
-    lua_setfield(L, -2, "__gc");
-    luaL_newlib(L, methods);
-    lua_setfield(L, -2, "__index");
-    lua_pushboolean(L, 0);
-    lua_setfield(L, -2, "__metatable");
-    lua_pop(L, 1);
+    static const luaL_Reg meta[] = {{"__gc", trainer_gc}, {NULL, NULL}};
+    hwb__lclass(L, TRAINER, meta, methods);
     lua_getfield(L, -1, "engine");
     lua_pushcfunction(L, trainer_new);
     lua_setfield(L, -2, "trainer");
