@@ -7,6 +7,9 @@
  * speed.  The running thread is known because coroutine.resume and .wrap are
  * replaced by versions that note it.  A second press tells what a third will
  * do: leave at once with 130.
+ *
+ * Code whose steps must not be torn holds the first signal back (interrupt_hold)
+ * and asks for it where it can stop; the second press is not held.
  */
 #include "program.h"
 
@@ -21,6 +24,7 @@ static lua_State *volatile running; /* NULL: nothing to stop */
 static lua_State *main_thread;
 static pthread_t first_thread;
 static volatile sig_atomic_t presses, terminated;
+static volatile sig_atomic_t held, held_from; /* presses when the hold began */
 
 static void on_hook(lua_State *L, lua_Debug *ar) {
     (void)ar;
@@ -52,6 +56,7 @@ static void on_signal(int number) {
         _exit(terminated ? 143 : 130);
     }
     if (presses == 2) say("\nhwb: stopping; press Ctrl-C again to leave at once\n");
+    if (held && presses == held_from + 1) return;
     hwb_interrupt();
     lua_State *L = running;
     if (!L) return;
@@ -151,14 +156,21 @@ void interrupt_install(lua_State *L) {
     signal(SIGXFSZ, SIG_IGN); /* a file beyond ulimit -f: write fails with EFBIG */
 }
 
+bool interrupt_hold(bool on) {
+    if (on && !held) held_from = presses;
+    held = on;
+    return presses > held_from;
+}
+
 void interrupt_begin(lua_State *L) {
-    presses = 0;
+    presses = held = held_from = 0;
     hwb_interrupt_clear();
     running = L;
 }
 
 void interrupt_pause(lua_State *L) {
     running = NULL;
+    held = 0;
     lua_sethook(L, NULL, 0, 0);
 }
 

@@ -60,6 +60,8 @@ bool interrupt_at_prompt(void);
 /* In a handler: sends a signal that came to another thread to the first; true if so. */
 bool interrupt_forward(int number);
 bool interrupt_terminated(void); /* SIGTERM arrived: exit 143 */
+/* While held, the first signal only makes this return true. */
+bool interrupt_hold(bool on);
 
 /* ---- progress.c -------------------------------------------------------------------- */
 

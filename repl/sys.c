@@ -119,6 +119,12 @@ static int sys_terminated(lua_State *L) {
     return 1;
 }
 
+/* hold(on): with true a signal waits until asked for; did one come? */
+static int sys_hold(lua_State *L) {
+    lua_pushboolean(L, interrupt_hold(lua_toboolean(L, 1)));
+    return 1;
+}
+
 /* interrupt_reset(): after an interrupt was dealt with */
 static int sys_interrupt_reset(lua_State *L) {
     interrupt_begin(L);
@@ -152,6 +158,7 @@ int luaopen_hwb_sys(lua_State *L) {
                                          {"raise", sys_raise},
                                          {"interrupt_reset", sys_interrupt_reset},
                                          {"terminated", sys_terminated},
+                                         {"hold", sys_hold},
                                          {"nearest", sys_nearest},
                                          {NULL, NULL}};
     luaL_newlib(L, functions);

@@ -122,7 +122,7 @@ static void milestone(hwb_batch_state *s) {
     s->scale *= (double)next / wanted;
 }
 
-hwb_status hwb_batch_epoch(hwb_ctx *ctx, hwb_batch_state *s, double lambda) {
+hwb_status hwb_batch_on_epoch(hwb_ctx *ctx, hwb_batch_state *s, double lambda) {
     if (s->growing && !isfinite(lambda))
         return hwb_fail(ctx, HWB_ENUMERIC, "batch: the eigenvalue after epoch %d is %g",
                         s->epoch + 1, lambda);
@@ -133,10 +133,12 @@ hwb_status hwb_batch_epoch(hwb_ctx *ctx, hwb_batch_state *s, double lambda) {
     return HWB_OK;
 }
 
-double hwb_batch_lr(const hwb_batch_state *s, double position) {
-    if (s->o.kind != HWB_FB || position >= s->o.warmup) return s->scale;
-    double target = (double)(s->o.max / s->o.base);
-    return 1 + (target - 1) * position / s->o.warmup;
+/* FB: from 1 to its factor along a line, by the iteration. */
+hwb_batch_advice hwb_batch_on_step(const hwb_batch_state *s, double position) {
+    hwb_batch_advice a = {s->ratio * s->o.base, s->scale, s->attacked};
+    if (s->o.kind == HWB_FB && position < s->o.warmup)
+        a.lr = 1 + (s->scale - 1) * position / s->o.warmup;
+    return a;
 }
 
 int64_t hwb_batch_published_updates(const hwb_batch_options *o, int64_t samples) {

@@ -12,6 +12,12 @@
  *   ABSA  ABS with adversarial samples in the early epochs
  *
  * A controller is a plain state machine: no data, no model, no clock.
+ *
+ *     HWB_TRY(hwb_batch_start(ctx, &s, &options));
+ *     for each epoch
+ *         for each micro-batch
+ *             hwb_batch_advice a = hwb_batch_on_step(&s, position);
+ *         HWB_TRY(hwb_batch_on_epoch(ctx, &s, lambda));
  */
 #ifndef HWB_CONTROLLER_H
 #define HWB_CONTROLLER_H
@@ -54,13 +60,20 @@ typedef struct hwb_batch_state {
 
 /* HWB_EARG when max is no multiple of base, a milestone is out of range, … */
 HWB_API hwb_status hwb_batch_start(hwb_ctx *ctx, hwb_batch_state *s, const hwb_batch_options *o);
-/* Does the next hwb_batch_epoch want the top eigenvalue? */
+/* Does the next hwb_batch_on_epoch want the top eigenvalue? */
 HWB_API bool hwb_batch_wants_eigenvalue(const hwb_batch_state *s);
+
+/* What the next micro-batch is to do. */
+typedef struct hwb_batch_advice {
+    int64_t batch;   /* samples of an update */
+    double lr;       /* factor of the base learning rate */
+    double attacked; /* share of adversarial samples */
+} hwb_batch_advice;
+/* At `position` epochs (2.5 = half of the third).  Can't fail. */
+HWB_API hwb_batch_advice hwb_batch_on_step(const hwb_batch_state *s, double position);
 /* End of an epoch.  lambda: the largest (algebraic) eigenvalue, where wanted;
  * HWB_ENUMERIC when it is not finite. */
-HWB_API hwb_status hwb_batch_epoch(hwb_ctx *ctx, hwb_batch_state *s, double lambda);
-/* Factor of the base learning rate at `position` epochs (2.5 = half of the third). */
-HWB_API double hwb_batch_lr(const hwb_batch_state *s, double position);
+HWB_API hwb_status hwb_batch_on_epoch(hwb_ctx *ctx, hwb_batch_state *s, double lambda);
 
 /* Updates of a whole training as the publications count them, `samples` an epoch:
  * BL, FB: floor(epochs * samples / max); GG: floor(sum over epochs of

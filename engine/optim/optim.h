@@ -62,6 +62,12 @@ HWB_API void hwb_trainer_free(hwb_trainer *t); /* NULL is accepted */
  * are no labels. */
 HWB_API hwb_status hwb_trainer_gradient(hwb_ctx *ctx, hwb_trainer *t, hwb_tensor *x, hwb_tensor *y,
                                         double weight, double *loss, int64_t *right);
+/* Makes the program for batches of the shapes and dtypes of x and y beforehand. */
+HWB_API hwb_status hwb_trainer_prepare(hwb_ctx *ctx, hwb_trainer *t, hwb_tensor *x, hwb_tensor *y);
+/* Gives back the programs and their memory; the next use makes them again. */
+HWB_API void hwb_trainer_trim(hwb_trainer *t);
+/* Adds g[n], in parameter order, to the gradient. */
+HWB_API hwb_status hwb_trainer_add(hwb_ctx *ctx, hwb_trainer *t, const hwb_tensor *g);
 /* The gradient added up so far, [n] in parameter order; borrowed, and open to changes. */
 HWB_API hwb_tensor *hwb_trainer_flat_gradient(hwb_trainer *t);
 /* One step with it; then it is zero again. */

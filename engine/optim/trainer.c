@@ -62,7 +62,7 @@ static void free_views(hwb_tensor **views, int n) {
 
 void hwb_trainer_free(hwb_trainer *t) {
     if (!t) return;
-    for (int i = 0; i < t->count; i++) free_compiled(&t->at[i]);
+    hwb_trainer_trim(t);
     free_views(t->sum_of, t->n);
     free_views(t->fresh_of, t->n);
     hwb_tensor_release(t->sum);
@@ -260,6 +260,29 @@ hwb_status hwb_trainer_gradient(hwb_ctx *ctx, hwb_trainer *t, hwb_tensor *x, hwb
     if (!t->fresh) HWB_TRY(flat_with_views(t, &t->fresh, &t->fresh_of));
     HWB_TRY(run(t, c, x, y, t->fresh_of, loss, right));
     add_scaled(t->sum, t->fresh, weight, false);
+    return HWB_OK;
+}
+
+hwb_status hwb_trainer_prepare(hwb_ctx *ctx, hwb_trainer *t, hwb_tensor *x, hwb_tensor *y) {
+    (void)ctx;
+    compiled *c;
+    return compiled_for(t, x, y, &c);
+}
+
+void hwb_trainer_trim(hwb_trainer *t) {
+    for (int i = 0; i < t->count; i++) free_compiled(&t->at[i]);
+    t->count = 0;
+}
+
+hwb_status hwb_trainer_add(hwb_ctx *ctx, hwb_trainer *t, const hwb_tensor *g) {
+    char got[HWB_SHAPE_TEXT];
+    if (hwb_tensor_numel(g) != hwb_tensor_numel(t->sum) ||
+        hwb_tensor_dtype(g) != hwb_tensor_dtype(t->sum) || !hwb_tensor_is_contiguous(g))
+        return hwb_fail(ctx, HWB_ESHAPE, "add: a dense gradient of %lld values is wanted, not %s",
+                        (long long)hwb_tensor_numel(t->sum),
+                        hwb_shape_text(hwb_tensor_shape(g), got));
+    add_scaled(t->sum, g, 1, t->empty);
+    t->empty = false;
     return HWB_OK;
 }
 

@@ -1,6 +1,7 @@
 /*
  * bind_controller.c: batch-size controllers (engine/optim/controller.h) as Lua
- * objects: c:epoch(lambda), c:lr(position), c:get() -> table, c:set(table).
+ * objects: c:on_step(position) -> batch, lr, attacked; c:on_epoch(lambda);
+ * c:get() -> table, c:set(table).
  */
 #include "bind_i.h"
 
@@ -71,14 +72,17 @@ static int published_updates(lua_State *L) {
     return 1;
 }
 
-static int controller_epoch(lua_State *L) {
-    hwb__lcheck(L, hwb_batch_epoch(hwb_lua_ctx(L), check(L, 1), luaL_optnumber(L, 2, NAN)));
+static int controller_on_epoch(lua_State *L) {
+    hwb__lcheck(L, hwb_batch_on_epoch(hwb_lua_ctx(L), check(L, 1), luaL_optnumber(L, 2, NAN)));
     return 0;
 }
 
-static int controller_lr(lua_State *L) {
-    lua_pushnumber(L, hwb_batch_lr(check(L, 1), luaL_checknumber(L, 2)));
-    return 1;
+static int controller_on_step(lua_State *L) {
+    hwb_batch_advice a = hwb_batch_on_step(check(L, 1), luaL_checknumber(L, 2));
+    lua_pushinteger(L, a.batch);
+    lua_pushnumber(L, a.lr);
+    lua_pushnumber(L, a.attacked);
+    return 3;
 }
 
 static int controller_get(lua_State *L) {
@@ -111,8 +115,8 @@ static int controller_set(lua_State *L) {
 }
 
 void hwb__lopen_controller(lua_State *L) {
-    static const luaL_Reg methods[] = {{"epoch", controller_epoch},
-                                       {"lr", controller_lr},
+    static const luaL_Reg methods[] = {{"on_step", controller_on_step},
+                                       {"on_epoch", controller_on_epoch},
                                        {"get", controller_get},
                                        {"set", controller_set},
                                        {NULL, NULL}};

@@ -244,6 +244,18 @@ static int loader_len(lua_State *L) {
     return 1;
 }
 
+/* loader:info() -> {batch=, shuffle=, drop_last=, seed=, workers=} */
+static int loader_info(lua_State *L) {
+    hwb_loader_options o = hwb_loader_get_options(check_loader(L, 1));
+    lua_createtable(L, 0, 5);
+    hwb__lset_integer(L, "batch", o.batch);
+    hwb__lset_boolean(L, "shuffle", o.shuffle);
+    hwb__lset_boolean(L, "drop_last", o.drop_last);
+    hwb__lset_integer(L, "seed", (lua_Integer)o.seed);
+    hwb__lset_integer(L, "workers", o.workers);
+    return 1;
+}
+
 static int loader_dataset(lua_State *L) {
     check_loader(L, 1);
     lua_getiuservalue(L, 1, 1);
@@ -282,8 +294,13 @@ static const luaL_Reg dataset_methods[] = {
 };
 
 static const luaL_Reg loader_methods[] = {
-    {"next", loader_next},           {"tell", loader_tell},       {"seek", loader_seek},
-    {"set_batch", loader_set_batch}, {"dataset", loader_dataset}, {NULL, NULL},
+    {"next", loader_next},
+    {"tell", loader_tell},
+    {"seek", loader_seek},
+    {"set_batch", loader_set_batch},
+    {"dataset", loader_dataset},
+    {"info", loader_info},
+    {NULL, NULL},
 };
 
 static const luaL_Reg makers[] = {

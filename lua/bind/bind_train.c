@@ -99,6 +99,29 @@ static int clear(lua_State *L) {
     return 0;
 }
 
+/* t:prepare(x, y): compiles for batches like these */
+static int prepare(lua_State *L) {
+    hwb_trainer *t = check(L, 1);
+    hwb_tensor *x = hwb__lcheck_tensor(L, 2), *y = hwb__lcheck_tensor(L, 3), *target;
+    hwb__lcheck(L, hwb__lzero_based_targets(L, &target, y));
+    hwb_status st = hwb_trainer_prepare(hwb_lua_ctx(L), t, x, target);
+    hwb_tensor_release(target);
+    hwb__lcheck(L, st);
+    return 0;
+}
+
+static int trim(lua_State *L) {
+    hwb_trainer_trim(check(L, 1));
+    return 0;
+}
+
+/* t:add(g): g [n] is added to the gradient */
+static int add(lua_State *L) {
+    hwb_trainer *t = check(L, 1);
+    hwb__lcheck(L, hwb_trainer_add(hwb_lua_ctx(L), t, hwb__lcheck_tensor(L, 2)));
+    return 0;
+}
+
 static int norm(lua_State *L) {
     lua_pushnumber(L, hwb_trainer_norm(check(L, 1)));
     return 1;
@@ -144,8 +167,17 @@ static int restore(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"gradient", gradient},           {"update", update}, {"clear", clear},     {"norm", norm},
-    {"flat_gradient", flat_gradient}, {"state", state},   {"restore", restore}, {NULL, NULL},
+    {"gradient", gradient},
+    {"update", update},
+    {"clear", clear},
+    {"norm", norm},
+    {"state", state},
+    {"restore", restore},
+    {"flat_gradient", flat_gradient},
+    {"prepare", prepare},
+    {"add", add},
+    {"trim", trim},
+    {NULL, NULL},
 };
 
 void hwb__lopen_train(lua_State *L) {

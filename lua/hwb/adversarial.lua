@@ -4,6 +4,12 @@ local hwb = require "hwb"
 
 local adversarial = {}
 
+--- The loss of hwb.train as a function of output and target.
+function adversarial.loss(loss)
+  if type(loss) == "function" then return loss end
+  return hwb[loss or "cross_entropy"]
+end
+
 local function loss_of(m, y, loss)
   return function(x)
     local z = m(x)

@@ -4,122 +4,29 @@
 -- statistics); the update is one pass over memory in the engine (optim/trainer.c).
 -- What happens depends on the seed alone: order, augmentation and dropout are keyed by
 -- (seed, epoch, position), so a resumed training gives the same numbers.
+--
+-- Signals wait until a micro-batch is done.  With `run`, a training that is told to stop
+-- (Ctrl-C, SIGTERM) saves a checkpoint first.
+--
+--   train_data.lua   micro-batches          train_step.lua   gradients and updates
+--   train_state.lua  checkpoints            train_times.lua  where the time goes
 
 local hwb = require "hwb"
 local options = require "hwb.nn.options"
 local sys = require "hwb.sys"
+local feed = require "hwb.train_data"
+local saved = require "hwb.train_state"
+local step = require "hwb.train_step"
+local times = require "hwb.train_times"
 
 local defaults = {
   val = false, epochs = 1, batch = 128, micro = false, loss = "cross_entropy", augment = false,
-  seed = 0, schedule = false, bn = "batch", callback = false, workers = 2, shuffle = true,
-  drop_last = true, eval_batch = 250, resume = false, controller = false,
+  seed = 0, schedule = false, bn = "ghost", callback = false, workers = 2, shuffle = true,
+  drop_last = true, eval_batch = 250, resume = false, controller = false, adversarial = false,
+  run = false, name = "train", save_every = 1,
 }
 
----------------------------------------------------------------------------
--- data
-
--- {next = function(epoch) -> iterator of x, y; batches = a whole epoch's, or nil}
-local function source_of(o)
-  local data, batch = o.data, o.micro or o.batch
-  if type(data) == "function" then return { next = data } end
-  if type(data) == "table" then
-    local x, y = data[1], data[2]
-    if not hwb.is_tensor(x) or not hwb.is_tensor(y) then
-      error("train: data must be a dataset, a loader, {x, y} or function(epoch)", 3)
-    end
-    if y:dtype():match("^float") then -- targets of a regression: one batch an epoch
-      return { batches = 1, next = function()
-        local done = false
-        return function()
-          if done then return nil end
-          done = true
-          return x, y
-        end
-      end }
-    end
-    data = hwb.data.tensors{ x = x, y = y, dtype = x:dtype() }
-  end
-  local loader = data
-  if data.loader then
-    local drop = o.drop_last and #data >= batch
-    loader = data:loader{ batch = batch, shuffle = o.shuffle, drop_last = drop, seed = o.seed,
-      augment = o.augment or nil, workers = o.workers }
-  end
-  return { batches = #loader, loader = loader, next = function(epoch)
-    loader:seek(epoch - 1, 0)
-    return loader
-  end }
-end
-
----------------------------------------------------------------------------
--- one update
-
-local function has_steps(m)
-  for _, child in m:modules() do
-    if child.before_step then return true end
-  end
-  return false
-end
-
--- New dropout masks and the like, from numbers of this step; the user's own random
--- numbers are left alone.
-local function prepare_step(self)
-  if not self.prepared then return end
-  local state = hwb.get_rng_state()
-  hwb.manual_seed((self.o.seed * 1000003 + self.micro_steps) & 0x7fffffffffffffff)
-  self.o.model:prepare_step()
-  hwb.set_rng_state(state)
-end
-
--- The gradients added up so far become one step.
-local function update(self)
-  local state = self.state
-  if self.pending == 0 then return end
-  if self.pending ~= self.nominal then -- fewer samples at the end of an epoch
-    self.trainer:flat_gradient():mul_(self.nominal / self.pending)
-  end
-  self.pending = 0
-  self.trainer:update(state.lr)
-  state.updates = state.updates + 1
-end
-
-local function learning_rate(self, epoch, position)
-  local o = self.o
-  local steps = self.source.batches or 1
-  local factor = o.schedule and o.schedule{
-    epoch = epoch - 1 + math.min(position / steps, 1), epochs = o.epochs,
-    step = self.micro_steps, steps_per_epoch = steps,
-  } or 1
-  if o.controller and o.controller.lr_scale then
-    self.state.lr_scale = o.controller:lr_scale(epoch - 1 + math.min(position / steps, 1))
-  end
-  return o.optimizer.lr * factor * self.state.lr_scale
-end
-
--- The first state.attacked of the images become adversarial (in evaluation mode).
-local function attack(self, x, y)
-  local model, n = self.o.model, x:size(1)
-  local m = math.floor(n * self.state.attacked)
-  if m < 1 then return x end
-  model:eval()
-  local z = hwb.adversarial.fgsm(model, x:narrow(1, 1, m), y:narrow(1, 1, m), { eps = self.state.eps })
-  model:train()
-  return m < n and hwb.cat({ z, x:narrow(1, m + 1, n - m) }, 1) or z
-end
-
-local function micro_step(self, x, y, row)
-  local n = x:size(1)
-  if self.state.attacked and self.state.attacked > 0 then x = attack(self, x, y) end
-  if self.pending == 0 then self.nominal = self.o.batch * self.state.accumulate end
-  prepare_step(self)
-  local loss, right = self.trainer:gradient(x, y, n / self.nominal)
-  self.pending = self.pending + n
-  self.micro_steps = self.micro_steps + 1
-  row.samples = row.samples + n
-  row.loss = row.loss + loss * n
-  if right then row.correct = (row.correct or 0) + right end
-  if self.pending >= self.nominal then update(self) end
-end
+local attack_defaults = { method = "fgsm", eps = 0.005, steps = 10, ratio = false, decay = 1, stop = false }
 
 ---------------------------------------------------------------------------
 -- epochs
@@ -130,79 +37,165 @@ local function note_of(row, epoch, epochs, lr)
   return text .. ("  lr %.3g"):format(lr)
 end
 
-local function one_epoch(self, epoch)
-  local o, state = self.o, self.state
-  local row = { epoch = epoch, loss = 0, samples = 0 }
-  local began, position = sys.seconds(), 0
-  local total = self.source.batches and self.source.batches * o.epochs or 0
-  for x, y in self.source.next(epoch) do
-    state.lr = learning_rate(self, epoch, position)
-    micro_step(self, x, y, row)
-    position = position + 1
-    hwb.progress("training", (epoch - 1) * (self.source.batches or 0) + position, total,
-      note_of(row, epoch, o.epochs, state.lr))
+-- Stops where the state is whole, with a checkpoint if there is a run to hold it.
+local function stop_if_asked(self, history)
+  if not sys.hold(true) then return end
+  if self.o.run then saved.save(self, history) end
+  sys.raise("EINTR", "interrupted")
+end
+
+local function epoch_steps(self, row, history)
+  local o, state, clock = self.o, self.state, self.clock
+  local next_batch, per_epoch = self.feed:open(state.epoch + 1, state.position), self.feed.samples
+  while true do
+    clock:enter("data")
+    local x, y = next_batch()
+    clock:enter("computation")
+    if not x then break end
+    if self.resized then
+      self.resized = false
+      clock:enter("resize")
+      self.trainer:prepare(x, y)
+      clock:enter("computation")
+    end
+    step.micro(self, x, y, row)
+    hwb.progress("training", state.epoch * (per_epoch or 0) + state.position, (per_epoch or 0) * o.epochs,
+      note_of(row, state.epoch + 1, o.epochs, state.lr))
+    if o.run and saved.due(self) then saved.save(self, history) end
+    stop_if_asked(self, history)
   end
-  update(self)
-  if row.samples == 0 then error("train: the data gave no batch", 0) end
-  row.seconds = sys.seconds() - began
-  row.images_per_second = row.samples / row.seconds
-  row.loss = row.loss / row.samples
-  if row.correct then row.accuracy, row.correct = row.correct / row.samples, nil end
-  row.lr, row.updates = state.lr, state.updates
-  return row
+  step.flush(self)
 end
 
 local function validate(self, row)
   local o = self.o
   if not o.val then return end
+  self.clock:enter("validation")
   local v = hwb.evaluate(o.model, o.val, { batch = o.eval_batch, loss = o.loss })
   row.val_loss, row.val_accuracy = v.loss, v.accuracy
 end
 
--- What a continued training starts from (with the model's own tensors).
-local function snapshot(self)
-  local s = { epoch = self.state.epoch, updates = self.state.updates, seed = self.o.seed,
-    accumulate = self.state.accumulate, lr_scale = self.state.lr_scale,
-    micro_steps = self.micro_steps }
-  if self.o.controller and self.o.controller.save then s.controller = self.o.controller:save() end
-  s.steps, s.vectors = self.trainer:state()
-  return s
+-- Batch, learning rate and share of attacked images of the next epoch.
+local function adapt(self, row)
+  local o, state, batch = self.o, self.state, self.state.batch
+  local c = o.controller
+  if c and c.on_epoch then
+    self.clock:enter("hessian")
+    c:on_epoch(state, row)
+  end
+  if self.attack.ratio then
+    state.attacked = row.epoch >= self.attack.stop and 0 or state.attacked / self.attack.decay
+  end
+  if math.type(state.batch) ~= "integer" or state.batch < 1 or state.batch % o.batch ~= 0 then
+    error(("train: the controller's batch %s is no multiple of %d"):format(tostring(state.batch), o.batch), 0)
+  end
+  if state.batch == batch or o.bn ~= "whole" then return end
+  self.clock:enter("resize")
+  self.trainer:trim()
+  self.micro, self.resized = state.batch, true
+  self.feed:resize(self.micro)
 end
 
-local function start(o)
+-- From the sums of an epoch to the row that is shown.
+local function finish_row(self, sums)
+  local state = self.state
+  if sums.samples == 0 then error("train: the data gave no batch", 0) end
+  local row = { epoch = state.epoch + 1, loss = sums.loss / sums.samples, samples = sums.samples,
+    accuracy = sums.correct and sums.correct / sums.samples or nil, lr = state.lr, updates = state.updates,
+    batch = state.batch, attacked = state.attacked, bn = self.o.bn, bn_batch = self.micro }
+  state.fractional = state.fractional + sums.parts
+  row.updates_fractional = state.fractional
+  return row
+end
+
+-- What comes after the steps of an epoch.  Signals stop it at any place; then the state
+-- at its beginning is what a checkpoint has.
+local function end_epoch(self, history)
+  local o, state, clock = self.o, self.state, self.clock
+  self.settled = o.run and saved.snapshot(self)
+  sys.hold(false)
+  local row = finish_row(self, self.row)
+  validate(self, row)
+  adapt(self, row)
+  clock:enter("other")
+  local now = clock:get()
+  times.difference(row, self.mark, now)
+  row.images_per_second = row.samples / row.seconds
+  row.hessian_share = now.hessian_share
+  history[#history + 1], history.times = row, now
+  if o.callback and o.callback(row, function() return saved.snapshot(self) end) == false then
+    self.stopped = true
+  end
+  sys.hold(true)
+  self.settled = nil
+  state.epoch, state.position, self.row = row.epoch, 0, nil
+  self.over = self.stopped or state.epoch == o.epochs
+  if o.run and (saved.due(self) or self.over) then saved.save(self, history) end
+  stop_if_asked(self, history)
+end
+
+local function train_epochs(self, history)
+  local state = self.state
+  sys.hold(true)
+  while state.epoch < self.o.epochs and not self.stopped do
+    if not self.row then
+      self.row = { loss = 0, samples = 0, parts = 0 }
+      self.mark = self.clock:get()
+    end
+    epoch_steps(self, self.row, history)
+    end_epoch(self, history)
+  end
+end
+
+---------------------------------------------------------------------------
+-- the beginning
+
+local function has_steps(m)
+  for _, child in m:modules() do
+    if child.before_step then return true end
+  end
+  return false
+end
+
+local function start(o, attack)
   local given = { loss = o.loss, eval = o.bn == "eval" }
   for k, v in pairs(o.optimizer) do
     if k ~= "lr" then given[k] = v end
   end
+  local micro = o.micro or o.batch
   local self = {
-    o = o, source = source_of(o), trainer = hwb.engine.trainer(o.model, given),
-    state = { epoch = 0, updates = 0, accumulate = 1, lr_scale = 1, model = o.model },
+    o = o, micro = micro, attack = attack, loss = hwb.adversarial.loss(o.loss),
+    feed = feed(o, micro), trainer = hwb.engine.trainer(o.model, given), clock = times.clock(),
+    state = { epoch = 0, position = 0, updates = 0, fractional = 0, batch = o.batch, lr_scale = 1,
+      attacked = attack.ratio or 0, model = o.model, loss = o.loss, seed = o.seed },
     micro_steps = 0, pending = 0, prepared = has_steps(o.model),
   }
-  local r = o.resume
-  if r then
-    if r.seed ~= o.seed then
-      error(("train: the state to resume has seed %s, not %s"):format(tostring(r.seed), tostring(o.seed)), 3)
-    end
-    for _, k in ipairs{ "epoch", "updates", "accumulate", "lr_scale" } do self.state[k] = r[k] end
-    self.micro_steps = r.micro_steps
-    if r.controller then o.controller:restore(r.controller) end
-    self.trainer:restore(r.steps, r.vectors)
-  end
+  self.state.data = self.feed.dataset
   return self
 end
 
-local function train_epochs(self, history)
-  local o, state = self.o, self.state
-  if o.controller and o.controller.start then o.controller:start(state) end
-  for epoch = state.epoch + 1, o.epochs do
-    local row = one_epoch(self, epoch)
-    state.epoch = epoch
-    validate(self, row)
-    history[#history + 1] = row
-    if o.controller then o.controller:epoch(state, row) end
-    if o.callback and o.callback(row, function() return snapshot(self) end) == false then break end
+-- A new training, or one that goes on where it was.
+local function begin(self, history)
+  local o, c = self.o, self.o.controller
+  local kept = o.run and saved.find(o.run, o.name)
+  local from = kept and kept.training or o.resume
+  if kept then
+    saved.load_model(o.model, kept.model)
+    for i, row in ipairs(kept.history) do history[i] = row end
+    self.clock = times.clock(kept.times)
+    history.times = kept.times
   end
+  if from then
+    saved.restore(self, from)
+  elseif c and c.start then
+    c:start(self.state)
+  end
+  self.mark = self.mark or self.clock:get()
+  if o.bn == "whole" then
+    self.micro = self.state.batch
+    self.feed:resize(self.micro)
+  end
+  saved.due(self)
 end
 
 local function check(o)
@@ -210,7 +203,9 @@ local function check(o)
   if type(o.optimizer) ~= "table" or not o.optimizer.kind then
     error("train: optimizer must come from hwb.optim, e.g. hwb.optim.sgd{lr = 0.1}", 3)
   end
-  if o.bn ~= "batch" and o.bn ~= "eval" then error('train: bn must be "batch" or "eval"', 3) end
+  if o.bn ~= "ghost" and o.bn ~= "whole" and o.bn ~= "eval" then
+    error('train: bn must be "ghost", "whole" or "eval"', 3)
+  end
   for _, k in ipairs{ "epochs", "batch" } do
     if math.type(o[k]) ~= "integer" or o[k] < 1 then
       error(("train: %s must be a positive whole number, not %s"):format(k, tostring(o[k])), 3)
@@ -219,6 +214,23 @@ local function check(o)
   if o.micro and o.batch % o.micro ~= 0 then
     error(("train: batch %d is no multiple of micro %d"):format(o.batch, o.micro), 3)
   end
+  if o.bn == "whole" and o.micro then error('train: bn = "whole" has no micro-batches', 3) end
+  if o.save_every <= 0 then error("train: save_every must be positive", 3) end
+end
+
+local function check_attack(o)
+  local a = options("train: adversarial", o.adversarial or {}, {}, attack_defaults)
+  if a.method == "loss" or a.method == "accuracy" or not hwb.adversarial[a.method] then
+    error(("train: no attack is called %q"):format(tostring(a.method)), 3)
+  end
+  if a.ratio and o.controller and o.controller.attacks then
+    error("train: the controller says how many images are attacked; adversarial.ratio must not", 3)
+  end
+  if a.ratio and not (a.ratio >= 0 and a.ratio <= 1 and a.decay >= 1) then
+    error("train: adversarial.ratio must be within 0..1, adversarial.decay at least 1", 3)
+  end
+  a.stop = a.stop or o.epochs
+  return a
 end
 
 --- Trains a module in place.  Options:
@@ -231,26 +243,43 @@ end
 --   schedule     function of hwb.optim: step, cosine, linear, warmup
 --   augment      {crop=4, flip=true, cutout=8}; shuffle=true; drop_last=true; workers=2
 --   seed=0       of order, augmentation and dropout
---   bn           "batch" statistics, which also update the running ones, or "eval":
+--   bn           "ghost": batch norms see the micro-batch, "whole": all samples of an
+--                update at once (one program run: memory for all of them), "eval":
 --                everything as in evaluation mode (frozen norms, no dropout)
+--   adversarial  {ratio=0.2, method="fgsm", eps=0.005, steps=10, decay=1, stop=epochs}:
+--                this share of each micro-batch is attacked; after each epoch the share
+--                is divided by decay, after epoch `stop` it is 0
+--   controller   hwb.batch.*, or one's own: {start(self, s), on_step(self, s),
+--                on_epoch(self, s, row), save(self), restore(self, saved)}, all optional.
+--                They may set s.batch (samples an update), s.lr_scale, s.attacked and s.eps,
+--                and see s.epoch (finished), s.progress (with the fraction), s.updates,
+--                s.step, s.model, s.data, s.loss, s.seed
 --   callback     function(row, state) after each epoch; false stops.  state() gives a
 --                table for `resume`
---   resume       such a table: goes on after its epoch (the model must be as it was)
---   controller   hwb.batch.*, or {start(self, s), epoch(self, s, row)}: may set s.accumulate
---                (batches an update), s.lr_scale, s.attacked (share of adversarial images)
---                and s.eps; lr_scale(self, position), save(self), restore(self, saved) where
---                it has them
--- Returns a list of rows {epoch=, loss=, accuracy=, lr=, updates=, images_per_second=,
--- seconds=, val_loss=, val_accuracy=}, and a table for `resume`.  The model is left in
--- evaluation mode.
+--   resume       such a table: goes on from there (the model must be as it was)
+--   run, name="train", save_every=1    the record of `hwb run`: a checkpoint of everything
+--                every so many epochs (0.1: ten an epoch), at the end and when told to
+--                stop; `hwb run --resume` goes on from it.  Trainings of one run need
+--                names of their own
+-- Returns a list of rows {epoch=, loss=, accuracy=, lr=, updates=, batch=, seconds=, ...} with
+-- the seconds of each part in .times (see train_times.lua), and a table for `resume`.
+-- updates counts steps made; updates_fractional is the sum of micro-batches over
+-- batches, as the publications count.  The model is left in evaluation mode.
 return function(given)
   local o = options("train", given, { "model", "data", "optimizer" }, defaults)
   check(o)
-  local self = start(o)
+  local self = start(o, check_attack(o))
   local history = {}
+  begin(self, history)
   o.model:train()
   local ok, message = pcall(train_epochs, self, history)
+  local settled = self.settled
   o.model:eval()
+  sys.hold(false)
+  if not ok and settled and type(message) == "table" and message.code == "EINTR" then
+    saved.save(self, history, settled)
+  end
   if not ok then error(message, 0) end
-  return history, snapshot(self)
+  history.times = self.clock:get()
+  return history, saved.snapshot(self)
 end

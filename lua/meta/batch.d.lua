@@ -20,6 +20,9 @@ hwb.batch = {}
 ---@field warmup? number FB: epochs of warm-up: 5
 ---@field eps? number size of the FGSM step: 0.005
 ---@field probe? hwb.tensor[] {x, y}: images for the eigenvalue (ABS, ABSA)
+---@field tol? number of that eigenvalue's residual: 0.01
+---@field maxiter? integer products for it at most: 20
+---@field compat? "hessianflow" what the program behind the published table does
 
 --- A fixed batch `max`, the learning rate of the small one.
 ---@param options? batch_options
@@ -54,6 +57,19 @@ function hwb.batch.absa(options) end
 ---@return integer?
 function hwb.batch.published_updates(kind, options, samples) end
 
+--- Rows for run:table: where the time of trainings went, and their speed-up over the first.
+---@param list {name: string, times: table}[] times is hwb.train's history.times
+---@return table[] rows {name=, computation=, communication=, resize=, hessian=, data=, total=, speedup=} in seconds
+---```lua
+---run:table("times", hwb.batch.breakdown{{name = "BL", times = bl.times}, {name = "ABSA", times = absa.times}},
+---  hwb.batch.breakdown_columns)
+---```
+function hwb.batch.breakdown(list) end
+
+--- Columns of hwb.batch.breakdown in the published order.
+---@type string[]
+hwb.batch.breakdown_columns = {}
+
 ---@class hwb.adversarial
 hwb.adversarial = {}
 
@@ -80,6 +96,11 @@ function hwb.adversarial.pgd(m, x, y, options) end
 ---@param options table
 ---@return hwb.tensor
 function hwb.adversarial.l2(m, x, y, options) end
+
+--- "cross_entropy", "mse" or function(output, target) -> such a function.
+---@param loss? any
+---@return function
+function hwb.adversarial.loss(loss) end
 
 --- Share of right answers on attacked images for each of options.eps.
 ---@param m table

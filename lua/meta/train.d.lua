@@ -82,16 +82,20 @@ function hwb.optim.warmup(options) end
 ---@field shuffle? boolean default true
 ---@field drop_last? boolean default true
 ---@field seed? integer of order, augmentation and dropout
----@field bn? "batch"|"eval" batch statistics, or everything as in evaluation mode
+---@field bn? "ghost"|"whole"|"eval" statistics of the micro-batch (default), of all samples of an update, or everything as in evaluation mode
+---@field adversarial? {ratio: number, method: string, eps: number, steps: integer, decay: number, stop: integer} a share of each micro-batch is attacked
 ---@field callback? fun(row: table, state: fun(): table): boolean? after each epoch; false stops
 ---@field resume? table what state() gave: goes on after its epoch
----@field controller? table {start(self, s), epoch(self, s, row)}: may set s.accumulate and s.lr_scale
+---@field controller? table hwb.batch.*, or {start(self, s), on_step(self, s), on_epoch(self, s, row)}: may set s.batch, s.lr_scale, s.attacked
+---@field run? table the record of `hwb run`: checkpoints, and goes on from them when resumed
+---@field name? string of this training in the run, default "train"
+---@field save_every? number epochs between checkpoints, default 1
 ---@field eval_batch? integer default 250
 ---@field workers? integer threads that make batches; default 2
 
 --- Trains a model in place and leaves it in evaluation mode.
 ---@param options hwb.TrainOptions
----@return table[] history rows {epoch=, loss=, accuracy=, lr=, updates=, images_per_second=, seconds=, val_loss=, val_accuracy=}
+---@return table[] history rows {epoch=, loss=, accuracy=, lr=, updates=, updates_fractional=, batch=, bn=, images_per_second=, seconds=, computation_seconds=, val_loss=, val_accuracy=, ...}; .times: seconds of computation, communication, resize, hessian, data, total
 ---@return table state for `resume`
 ---```lua
 ---local history = hwb.train{model = m, data = train, val = test, epochs = 10,

@@ -35,7 +35,7 @@ static double patient_updates(hwb_ctx *ctx, int64_t max) {
     assert_ok(ctx, hwb_batch_start(ctx, &s, &o));
     for (int e = 1; e <= 90; e++) {
         updates += 390.0 / (double)s.ratio;
-        assert_ok(ctx, hwb_batch_epoch(ctx, &s, 8));
+        assert_ok(ctx, hwb_batch_on_epoch(ctx, &s, 8));
     }
     return updates;
 }
@@ -79,7 +79,7 @@ static void test_absa_script(void **state) {
     assert_ok(ctx, hwb_batch_start(ctx, &s, &o));
     assert_true(hwb_batch_wants_eigenvalue(&s));
     for (size_t e = 0; e < sizeof script / sizeof *script; e++) {
-        assert_ok(ctx, hwb_batch_epoch(ctx, &s, script[e].lambda));
+        assert_ok(ctx, hwb_batch_on_epoch(ctx, &s, script[e].lambda));
         assert_int_equal(s.ratio, script[e].ratio);
         assert_near(s.scale, script[e].scale, 1e-12);
         assert_near(s.attacked, script[e].attacked, 1e-12);
@@ -96,19 +96,19 @@ static void test_fb_and_gg_rates(void **state) {
     o.max = 16000;
     assert_ok(ctx, hwb_batch_start(ctx, &s, &o));
     assert_int_equal(s.ratio, 125);
-    assert_near(hwb_batch_lr(&s, 0), 1, 1e-12);
-    assert_near(hwb_batch_lr(&s, 2.5), 63, 1e-12);
-    assert_near(hwb_batch_lr(&s, 5), 125, 1e-12);
-    for (int e = 1; e <= 30; e++) assert_ok(ctx, hwb_batch_epoch(ctx, &s, 0));
-    assert_near(hwb_batch_lr(&s, 30), 25, 1e-12);
+    assert_near(hwb_batch_on_step(&s, 0).lr, 1, 1e-12);
+    assert_near(hwb_batch_on_step(&s, 2.5).lr, 63, 1e-12);
+    assert_near(hwb_batch_on_step(&s, 5).lr, 125, 1e-12);
+    for (int e = 1; e <= 30; e++) assert_ok(ctx, hwb_batch_on_epoch(ctx, &s, 0));
+    assert_near(hwb_batch_on_step(&s, 30).lr, 25, 1e-12);
 
     o = hwb_batch_defaults(HWB_GG); /* 1, 5, 25, then 40: 25/40 of the decay is left over */
     o.max = 5120;
     assert_ok(ctx, hwb_batch_start(ctx, &s, &o));
-    for (int e = 1; e <= 60; e++) assert_ok(ctx, hwb_batch_epoch(ctx, &s, 0));
+    for (int e = 1; e <= 60; e++) assert_ok(ctx, hwb_batch_on_epoch(ctx, &s, 0));
     assert_int_equal(s.ratio, 25);
     assert_near(s.scale, 1, 1e-12);
-    for (int e = 61; e <= 80; e++) assert_ok(ctx, hwb_batch_epoch(ctx, &s, 0));
+    for (int e = 61; e <= 80; e++) assert_ok(ctx, hwb_batch_on_epoch(ctx, &s, 0));
     assert_int_equal(s.ratio, 40);
     assert_near(s.scale, 40.0 / 125.0, 1e-12);
     hwb_ctx_free(ctx);
@@ -128,7 +128,7 @@ static void test_refusals(void **state) {
     o = hwb_batch_defaults(HWB_ABS);
     o.max = 1280;
     assert_ok(ctx, hwb_batch_start(ctx, &s, &o));
-    assert_fails(ctx, hwb_batch_epoch(ctx, &s, NAN), HWB_ENUMERIC, "after epoch 1");
+    assert_fails(ctx, hwb_batch_on_epoch(ctx, &s, NAN), HWB_ENUMERIC, "after epoch 1");
     assert_true(hwb_batch_kind_parse("absa", &kind) && kind == HWB_ABSA);
     assert_false(hwb_batch_kind_parse("abs2", &kind));
     hwb_ctx_free(ctx);

@@ -212,15 +212,51 @@ describe("hwb.train", function()
   it("lets a controller change batches and rates", function()
     local m, seen = nn.Linear{ 2, 2 }, {}
     local controller = {
-      epoch = function(_, s, row)
+      on_epoch = function(_, s, row)
         seen[#seen + 1] = row.updates
-        s.accumulate, s.lr_scale = s.accumulate * 2, s.lr_scale * 2
+        s.batch, s.lr_scale = s.batch * 2, s.lr_scale * 2
       end,
     }
     local h = hwb.train{ model = m, data = clouds(64, 1), batch = 8, epochs = 3, controller = controller,
       optimizer = hwb.optim.sgd{ lr = 0.01 } }
     assert.same({ 8, 12, 14 }, seen)
     assert.near(0.04, h[3].lr, 1e-12)
+    assert.same({ 8, 16, 32 }, { h[1].batch, h[2].batch, h[3].batch })
+  end)
+
+  it("asks a controller at every micro-batch", function()
+    local seen = {}
+    local controller = { on_step = function(self, s)
+      seen[#seen + 1], self.calls = s.progress, (self.calls or 0) + 1
+      s.lr_scale, s.attacked = 1 / (1 + s.step), s.step == 2 and 0.5 or 0
+    end }
+    local h = hwb.train{ model = nn.Linear{ 2, 2 }, data = clouds(32, 1), batch = 8, epochs = 2,
+      controller = controller, optimizer = hwb.optim.sgd{ lr = 0.1 } }
+    assert.same({ 0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75 }, seen)
+    assert.near(0.1 / 8, h[2].lr, 1e-15)
+    assert.equal(8, controller.calls)
+    assert.error_matches(function()
+      hwb.train{ model = nn.Linear{ 2, 2 }, data = clouds(32, 1), batch = 8, optimizer = hwb.optim.sgd{ lr = 0.1 },
+        controller = { on_epoch = function(_, s) s.batch = 12 end } }
+    end, "batch 12 is no multiple of 8")
+  end)
+
+  it("says where the time went", function()
+    local h = hwb.train{ model = nn.Linear{ 2, 2 }, data = clouds(64, 1), val = clouds(16, 2), batch = 8, epochs = 3,
+      optimizer = hwb.optim.sgd{ lr = 0.1 } }
+    local t, sum = h.times, 0
+    for _, part in ipairs{ "computation", "communication", "resize", "hessian", "data" } do sum = sum + t[part] end
+    assert.near(t.total, sum, 1e-9)
+    assert.near(t.wall, sum + t.validation + t.checkpoint + t.other, 1e-9)
+    assert.is_true(t.computation > 0 and t.validation > 0 and t.data > 0)
+    assert.equal(0, t.communication)
+    local computation = 0
+    for _, row in ipairs(h) do computation = computation + row.computation_seconds end
+    assert.near(t.computation, computation, 1e-9)
+    local rows = hwb.batch.breakdown{ { name = "BL", times = { total = 125073, computation = 125073 } },
+      { name = "ABSA", times = { total = 29475, computation = 26404, hessian = 2746 } } }
+    assert.near(4.24, rows[2].speedup, 0.005)
+    assert.equal(1, rows[1].speedup)
   end)
 
   it("draws new dropout masks at every step", function()
