@@ -123,12 +123,12 @@ local function end_epoch(self, history)
   row.images_per_second = row.samples / row.seconds
   row.hessian_share = now.hessian_share
   history[#history + 1], history.times = row, now
+  state.epoch, state.position, self.row = row.epoch, 0, nil
   if o.callback and o.callback(row, function() return saved.snapshot(self) end) == false then
     self.stopped = true
   end
   sys.hold(true)
   self.settled = nil
-  state.epoch, state.position, self.row = row.epoch, 0, nil
   self.over = self.stopped or state.epoch == o.epochs
   if o.run and (saved.due(self) or self.over) then saved.save(self, history) end
   stop_if_asked(self, history)

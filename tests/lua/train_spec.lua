@@ -176,6 +176,14 @@ describe("hwb.train", function()
     assert.equal(2, #rest)
     assert.equal(h[4].loss, rest[2].loss)
     assert.equal(0, (whole:flat_parameters() - parts:flat_parameters()):abs():max():item())
+    local middle, third = model(), nil
+    hwb.train{ model = middle, data = ds, epochs = 4, batch = 16, seed = 3, optimizer = hwb.optim.adam{ lr = 0.01 },
+      schedule = hwb.optim.cosine{ epochs = 4 }, callback = function(row, now)
+        third = now()
+        return row.epoch < 3
+      end }
+    train(middle, 4, third)
+    assert.equal(0, (whole:flat_parameters() - middle:flat_parameters()):abs():max():item())
     train(other, 2)
     assert.is_true((whole:flat_parameters() - other:flat_parameters()):abs():max():item() > 0)
     assert.error_matches(function()
