@@ -182,8 +182,6 @@ local function begin(self, history)
   if kept then
     saved.load_model(o.model, kept.model)
     for i, row in ipairs(kept.history) do history[i] = row end
-    self.clock = times.clock(kept.times)
-    history.times = kept.times
   end
   if from then
     saved.restore(self, from)
@@ -260,7 +258,7 @@ end
 --   run, name="train", save_every=1    the record of `hwb run`: a checkpoint of everything
 --                every so many epochs (0.1: ten an epoch), at the end and when told to
 --                stop; `hwb run --resume` goes on from it.  Trainings of one run need
---                names of their own
+--                names of their own; result.json gets times = {NAME = {computation=, ...}}
 -- Returns a list of rows {epoch=, loss=, accuracy=, lr=, updates=, batch=, seconds=, ...} with
 -- the seconds of each part in .times (see train_times.lua), and a table for `resume`.
 -- updates counts steps made; updates_fractional is the sum of micro-batches over
@@ -281,5 +279,6 @@ return function(given)
   end
   if not ok then error(message, 0) end
   history.times = self.clock:get()
+  if o.run then saved.record_times(self) end
   return history, saved.snapshot(self)
 end

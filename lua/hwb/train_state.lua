@@ -8,6 +8,8 @@
 -- A run folder holds one checkpoint; trainings of one run have names in it, and those
 -- that are over stay there, so that a resumed run does not repeat them.
 
+local clock_of = require("hwb.train_times").clock
+
 local state = {}
 
 -- A controller without save and restore has its own plain fields saved.
@@ -37,8 +39,9 @@ end
 
 function state.snapshot(self)
   local s = { seed = self.o.seed, state = plain(self.state), micro_steps = self.micro_steps,
-    pending = self.pending, nominal = self.nominal, row = self.row and plain(self.row), mark = self.mark,
-    epoch = self.state.epoch, stopped = self.stopped, controller = save_controller(self.o.controller) }
+    pending = self.pending, nominal = self.nominal, row = self.row and plain(self.row),
+    mark = self.mark,
+    epoch = self.state.epoch, stopped = self.stopped, times = self.clock:get(), controller = save_controller(self.o.controller) }
   s.steps, s.vectors = self.trainer:state()
   if self.pending > 0 then s.gradient = self.trainer:flat_gradient():clone() end
   return s
@@ -51,6 +54,7 @@ function state.restore(self, s)
   for k, v in pairs(s.state) do self.state[k] = v end
   self.micro_steps, self.pending, self.nominal = s.micro_steps, s.pending, s.nominal
   self.row, self.mark, self.stopped = s.row, s.mark, s.stopped
+  self.clock = clock_of(s.times)
   restore_controller(self.o.controller, s.controller)
   self.trainer:restore(s.steps, s.vectors)
   if s.gradient then self.trainer:add(s.gradient) end
@@ -72,6 +76,14 @@ end
 
 function state.find(run, name) return all_of(run)[name] end
 
+--- Seconds of each part of all trainings of the run so far, by name, into result.json.
+function state.record_times(self)
+  local list = {}
+  for name, entry in pairs(all_of(self.o.run)) do list[name] = entry.training.times end
+  list[self.o.name] = self.clock:get()
+  self.o.run:result{ times = list }
+end
+
 --- Copies the saved tensors into the model.
 function state.load_model(model, saved)
   for name, t in pairs(model:state_dict()) do
@@ -90,7 +102,7 @@ function state.save(self, history, s)
     if row.epoch <= (s or self.state).epoch then rows[#rows + 1] = row end
   end
   trainings[self.o.name] = { training = s or state.snapshot(self), model = self.o.model:state_dict(),
-    history = rows, times = self.clock:get() }
+    history = rows }
   self.o.run:checkpoint{ trainings = trainings }
   -- the model's tensors go on changing: what stays is needed only when this one is over
   local copies = {}
