@@ -218,7 +218,10 @@ static hwb_status operator_graph(assembly *a, int64_t k, hwb_id *v, hwb_id *out)
 static hwb_status build(assembly *a, int64_t k, hwb__cached *out) {
     hwb_id outs[2];
     int n_out = 1;
-    if (k == 0) {
+    if (k == HWB__LOSS_ONLY) {
+        outs[0] = a->loss;
+        out->v = HWB_NONE;
+    } else if (k == 0) {
         HWB_TRY(hwb_vjp(a->g, 1, &a->loss, NULL, a->n, a->wrt, a->flat));
         HWB_TRY(join(a, a->flat, &outs[1]));
         outs[0] = a->loss;

@@ -198,6 +198,10 @@ int64_t hwb_curvature_samples(const hwb_curvature *c) {
     return c->shared->samples;
 }
 
+double hwb_curvature_weight_decay(const hwb_curvature *c) {
+    return c->shared->o.weight_decay;
+}
+
 int hwb_curvature_parameters(const hwb_curvature *c, const int **ids) {
     *ids = c->parameters;
     return c->n_parameters;
@@ -206,7 +210,7 @@ int hwb_curvature_parameters(const hwb_curvature *c, const int **ids) {
 /* ---- the source, once ---------------------------------------------------------------------- */
 
 /* Count samples and batches; hold the batch when there is only one. */
-static hwb_status survey(hwb_ctx *ctx, hwb__shared *s) {
+hwb_status hwb__curvature_survey(hwb_ctx *ctx, hwb__shared *s) {
     hwb_tensor *x, *y;
     if (s->samples) return HWB_OK;
     int64_t samples = 0, batches = 0;
@@ -305,7 +309,7 @@ static void store(hwb_tensor *t, const double *total) {
     hwb_tensor_touch(t);
 }
 
-/* Run the program for k on one batch; v is NULL for the gradient (k = 0). */
+/* Run the program for k on one batch; v is NULL for the gradient (k = 0) and the loss. */
 static hwb_status run_batch(hwb_ctx *ctx, hwb_curvature *c, int64_t k, hwb_tensor *x, hwb_tensor *y,
                             hwb_tensor *v, hwb_tensor **outs) {
     hwb__cached *p = NULL;
@@ -313,6 +317,14 @@ static hwb_status run_batch(hwb_ctx *ctx, hwb_curvature *c, int64_t k, hwb_tenso
     HWB_TRY(feed(ctx, p, x, y));
     if (v) HWB_TRY(hwb_program_set(ctx, p->program, p->v, v));
     return hwb_program_run(ctx, p->program, outs);
+}
+
+hwb_status hwb__curvature_loss(hwb_ctx *ctx, hwb_curvature *c, hwb_tensor *x, hwb_tensor *y,
+                               hwb_tensor **loss) {
+    hwb__cached *p = NULL;
+    HWB_TRY(program_for(ctx, c, HWB__LOSS_ONLY, x, y, &p));
+    hwb_program_check_finite(p->program, false);
+    return run_batch(ctx, c, HWB__LOSS_ONLY, x, y, NULL, loss);
 }
 
 /* Weighted means over the batches: first of k x n (or n) numbers, then loss. */
@@ -413,7 +425,7 @@ static hwb_status apply(hwb_ctx *ctx, hwb_linop *self, hwb_tensor **out, const h
                         hwb_dtype_name(hwb_tensor_dtype(v)));
     int64_t k = 1;
     hwb_tensor *dense;
-    HWB_TRY(survey(ctx, c->shared));
+    HWB_TRY(hwb__curvature_survey(ctx, c->shared));
     HWB_TRY(vectors_at_once(ctx, c, s->dim[0], &k));
     /* A copy: programs tell inputs apart by tensor, and solvers reuse theirs. */
     HWB_TRY(hwb_tensor_clone(ctx, &dense, v));
@@ -433,7 +445,7 @@ hwb_status hwb_curvature_gradient(hwb_ctx *ctx, hwb_curvature *c, double *loss,
     hwb_shape s = {.ndim = 1, .dim = {c->op.n}};
     hwb_tensor *g = NULL;
     double l = 0;
-    HWB_TRY(survey(ctx, c->shared));
+    HWB_TRY(hwb__curvature_survey(ctx, c->shared));
     double *total = hwb_calloc(ctx, (size_t)c->op.n * sizeof *total);
     if (!total) return HWB_ENOMEM;
     hwb_status st = stream(ctx, c, 0, NULL, total, &l);
@@ -451,7 +463,7 @@ hwb_status hwb_curvature_activation(hwb_ctx *ctx, hwb_curvature **out, hwb_curva
     hwb__shared *s = whole->shared;
     hwb_curvature *c = NULL;
     hwb__cached p;
-    HWB_TRY(survey(ctx, s));
+    HWB_TRY(hwb__curvature_survey(ctx, s));
     if (s->batches != 1)
         return hwb_fail(ctx, HWB_EARG, "an activation's Hessian needs one batch, not %lld",
                         (long long)s->batches);
@@ -471,7 +483,7 @@ hwb_status hwb_curvature_activation(hwb_ctx *ctx, hwb_curvature **out, hwb_curva
 char *hwb_curvature_dump(hwb_ctx *ctx, hwb_curvature *c, int64_t k) {
     hwb__cached *p = NULL;
     hwb_tensor *x = c->shared->x, *y = c->shared->y;
-    if (survey(ctx, c->shared) != HWB_OK) return NULL;
+    if (hwb__curvature_survey(ctx, c->shared) != HWB_OK) return NULL;
     x = c->shared->x, y = c->shared->y;
     if (k < 0 || !x) {
         hwb_fail(ctx, HWB_EARG, k < 0 ? "%lld vectors" : "the text needs one batch, not %lld",

@@ -70,12 +70,18 @@ HWB_API hwb_linop *hwb_curvature_op(hwb_curvature *c);
 HWB_API int64_t hwb_curvature_n(const hwb_curvature *c);
 HWB_API const char *hwb_curvature_name(const hwb_curvature *c); /* of the block, "" for the whole */
 HWB_API hwb_model *hwb_curvature_model(const hwb_curvature *c); /* borrowed */
+HWB_API double hwb_curvature_weight_decay(const hwb_curvature *c);
 /* Parameters in the block, ascending; borrowed. */
 HWB_API int hwb_curvature_parameters(const hwb_curvature *c, const int **ids);
 
 /* Loss and gradient [n] (with respect to the block) over the source. */
 HWB_API hwb_status hwb_curvature_gradient(hwb_ctx *ctx, hwb_curvature *c, double *loss,
                                           hwb_tensor **gradient /* may be NULL */);
+/* losses[k] = mean loss with the block's weights displaced by the sum over d of
+ * coefficients[k*D + d] * directions[d, :], k < count; directions is [D,n].  The
+ * weights come back bit for bit, also on failure.  Losses may be non-finite. */
+HWB_API hwb_status hwb_curvature_losses(hwb_ctx *ctx, hwb_curvature *c, hwb_tensor *directions,
+                                        int64_t count, const double *coefficients, double *losses);
 /* Give back working memory; the next use makes it again (and the primal pass). */
 HWB_API void hwb_curvature_trim(hwb_curvature *c);
 /* Samples passed over, once known (after the first call); 0 before. */

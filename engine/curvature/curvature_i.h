@@ -19,7 +19,8 @@ typedef struct hwb__shared {
 } hwb__shared;
 
 /* A compiled program for one batch shape and number of vectors; K = 0 is the
- * gradient program (outputs loss, gradient). */
+ * gradient program (outputs loss, gradient), K = HWB__LOSS_ONLY that of the loss. */
+enum { HWB__LOSS_ONLY = -1 };
 typedef struct hwb__cached {
     hwb_shape x_shape, y_shape;
     hwb_dtype x_dtype, y_dtype;
@@ -44,5 +45,11 @@ struct hwb_curvature {
 /* Build and compile the program of c for these inputs (assemble.c). */
 hwb_status hwb__assemble(hwb_ctx *ctx, hwb_curvature *c, int64_t k, hwb_tensor *x, hwb_tensor *y,
                          hwb__cached *out);
+
+/* Count samples and batches; hold the batch when there is only one (curvature.c). */
+hwb_status hwb__curvature_survey(hwb_ctx *ctx, hwb__shared *s);
+/* The mean loss of one batch with the weights as they are, finite or not. new ref */
+hwb_status hwb__curvature_loss(hwb_ctx *ctx, hwb_curvature *c, hwb_tensor *x, hwb_tensor *y,
+                               hwb_tensor **loss);
 
 #endif

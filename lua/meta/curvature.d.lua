@@ -47,6 +47,7 @@ function hwb.fisher(m, options) end
 ---@field bn "eval"|"batch" how batch norms were treated
 ---@field samples integer in the data
 ---@field hvps integer vectors multiplied so far
+---@field weight_decay number the multiple of the identity that was added
 ---@field model table the model
 local Operator = {}
 
@@ -145,6 +146,17 @@ function Operator:solve(b, options) end
 ---@param v hwb.Tensor [n]
 ---@return number
 function Operator:quadratic(v) end
+
+--- The mean loss with the weights displaced: losses[k] at theta plus the sum over d of
+--- coefficients[k][d] * directions[d]. The weights are the same afterwards bit for bit.
+---@param directions hwb.Tensor [n] or [D,n]
+---@param coefficients hwb.Tensor [K], or [K,D]
+---@return hwb.Tensor losses [K] float64; inf and nan where they overflow
+---```lua
+---H:losses(v, hwb.linspace(-1, 1, 21))
+---```
+---@see hwb.landscape.line
+function Operator:losses(directions, coefficients) end
 
 --- Where each parameter lies in the flat vectors.
 ---@return table[] {{name=, first=, n=, shape=}, ...}; first is 1-based

@@ -34,6 +34,10 @@ smoke hessian_power_iteration iterations samples blocks
 holds '#v.blocks == 11' 'v.blocks[1].block == "conv1"' '#v.iterations == 2' '#v.samples == 1' \
     'v.blocks[1].max >= v.blocks[1].min' 'v.samples[1].sd >= 0'
 
+smoke loss_landscape eigen_lines random_lines random_plane eigen_plane random_plane_map
+holds 'v.loss > 0' '#v.lines == 4' 'math.abs(v.lines[1].curvature - v.lines[1].eigenvalue) < 0.01 * v.lines[1].eigenvalue' \
+    'v.highest_on_plane > v.loss'
+
 smoke absa_resnet20 batch lambda
 holds 'v.updates > 0' 'v.epochs == 2'
 
