@@ -53,6 +53,7 @@
 #include "tensor/tensor.h"
 #include "io/io.h"
 #include "data/data.h"
+#include "comm/comm.h"
 #include "graph/graph.h"
 #include "graph/build.h"
 #include "graph/compose.h"

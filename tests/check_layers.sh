@@ -6,7 +6,8 @@
 #   base < tensor < graph < ad < compile < exec < model < curvature
 #        < spectral, optim, quant
 #   io, data, plot, comm   base and tensor only; io serves whoever reads files:
-#                          data (images) and model (checkpoints)
+#                          data (images) and model (checkpoints); comm (ranks)
+#                          curvature and what is above it
 #   backend/*              base, tensor, backend/backend.h, graph/op.h and the
 #                          operand layouts of graph/image_i.h; never ad
 #   compile and above      see backends through backend/backend.h alone
@@ -55,6 +56,7 @@ BEGIN {
         below = below " " chain[i]
         if (chain[i] == "compile") below = below " backend/backend.h"
         if (chain[i] == "model") below = below " io"
+        if (chain[i] == "curvature") below = below " comm"
         allow(chain[i], below)
     }
     allow("spectral", below " spectral")

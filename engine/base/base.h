@@ -38,7 +38,8 @@
     XX(ENUMERIC, -9, 6, "numerical failure")                                                       \
     XX(EUNSUPPORTED, -10, 1, "not supported")                                                      \
     XX(EPERM, -11, 7, "permission refused")                                                        \
-    XX(EINTERNAL, -12, 1, "internal error")
+    XX(EINTERNAL, -12, 1, "internal error")                                                        \
+    XX(EPEER, -13, 8, "another rank failed")
 
 typedef enum hwb_status {
 #define XX(name, value, exit_code, text) HWB_##name = value,
@@ -162,6 +163,17 @@ typedef void (*hwb_progress_fn)(void *user, const char *what, int64_t done, int6
 HWB_API void hwb_set_progress(hwb_ctx *ctx, hwb_progress_fn fn, void *user);
 HWB_API void hwb_progress(hwb_ctx *ctx, const char *what, int64_t done, int64_t total,
                           const char *note);
+
+/* ---- plug-ins ---------------------------------------------------------------- */
+
+/* Looks for the shared library `file` where plug-ins lie (plugin.c) and hands the
+ * address of `symbol` to take, which returns NULL when the plug-in will do, else
+ * why not.  HWB_EDEVICE with the reason when none does. */
+typedef const char *(*hwb_plugin_take_fn)(void *user, void *symbol);
+HWB_API hwb_status hwb_plugin_find(hwb_ctx *ctx, const char *file, const char *symbol,
+                                   hwb_plugin_take_fn take, void *user);
+
+/* ---- time ---------------------------------------------------------------------- */
 
 /* Seconds of a monotonic clock. */
 HWB_API double hwb_seconds(void);
