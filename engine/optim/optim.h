@@ -16,28 +16,40 @@
  *   Adam    g += wd p (not AdamW);  m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2
  *           p -= lr m/(1-b1^t) / (sqrt(v/(1-b2^t)) + eps)
  *   AdamW   p *= 1 - lr wd, then as Adam without wd
+ *
+ * and of two papers on large batches, with norms over one parameter tensor:
+ *
+ *   LARS    SGD on r (g + wd p), r = eta |p| / (|g| + wd |p| + eps)
+ *           (You, Gitman, Ginsburg 2017)
+ *   LAMB    m, v as Adam on g;  u = m/(1-b1^t) / (sqrt(v/(1-b2^t)) + eps) + wd p;
+ *           p -= lr |p|/|u| u                                (You et al. 2020)
+ *
+ * where a ratio with a zero norm in it is 1.
  */
 #ifndef HWB_OPTIM_H
 #define HWB_OPTIM_H
 
 #include "curvature/curvature.h"
 
-typedef enum hwb_optim_kind { HWB_SGD, HWB_ADAM, HWB_ADAMW } hwb_optim_kind;
+typedef enum hwb_optim_kind { HWB_SGD, HWB_ADAM, HWB_ADAMW, HWB_LARS, HWB_LAMB } hwb_optim_kind;
+HWB_API bool hwb_optim_kind_parse(const char *name, hwb_optim_kind *out); /* "sgd" … "lamb" */
 
 typedef struct hwb_optim_options {
     hwb_optim_kind kind;
     double momentum, weight_decay;
     bool nesterov;
     double beta1, beta2, eps;
-    bool decay_vectors; /* weight decay for parameters of one axis too (biases, norm layers) */
+    double eta;         /* LARS */
+    bool decay_vectors; /* parameters of one axis too (biases, norm layers) have weight decay,
+                           and ratios of their own in LARS and LAMB */
     double clip;        /* largest Euclidean norm of the gradient; 0 = any */
 } hwb_optim_options;
-/* SGD without momentum or decay; decay_vectors; Adam's 0.9, 0.999, 1e-8 */
+/* SGD without momentum or decay; decay_vectors; Adam's 0.9, 0.999, 1e-8; eta 0.001 */
 HWB_API hwb_optim_options hwb_optim_defaults(void);
 HWB_API hwb_status hwb_optim_check(hwb_ctx *ctx, const hwb_optim_options *o);
 
-/* p, g and the states [n], of one dtype; `state` holds 1 (SGD with momentum) or
- * 2 (Adam) tensors.  Step t counts from 1. */
+/* p, g and the states [n], of one dtype; `state` holds 1 (momentum) or 2 (Adam,
+ * LAMB) tensors.  Step t counts from 1.  decay: with weight decay and ratio. */
 HWB_API hwb_status hwb_optim_apply(hwb_ctx *ctx, const hwb_optim_options *o, hwb_tensor *p,
                                    const hwb_tensor *g, hwb_tensor *const *state, int64_t t,
                                    double lr, bool decay);

@@ -31,10 +31,8 @@ static int trainer_gc(lua_State *L) {
 static hwb_optim_options optim_options(lua_State *L, int arg) {
     hwb_optim_options o = hwb_optim_defaults();
     const char *kind = hwb__lopt_string(L, arg, "kind", "sgd");
-    if (strcmp(kind, "sgd") == 0) o.kind = HWB_SGD;
-    else if (strcmp(kind, "adam") == 0) o.kind = HWB_ADAM;
-    else if (strcmp(kind, "adamw") == 0) o.kind = HWB_ADAMW;
-    else luaL_error(L, "no optimizer is called \"%s\" (sgd, adam, adamw)", kind);
+    if (!hwb_optim_kind_parse(kind, &o.kind))
+        luaL_error(L, "no optimizer is called \"%s\" (sgd, adam, adamw, lars, lamb)", kind);
     o.momentum = hwb__lopt_number(L, arg, "momentum", o.momentum);
     o.nesterov = hwb__lopt_boolean(L, arg, "nesterov", o.nesterov);
     o.weight_decay = hwb__lopt_number(L, arg, "weight_decay", o.weight_decay);
@@ -42,15 +40,16 @@ static hwb_optim_options optim_options(lua_State *L, int arg) {
     o.beta1 = hwb__lopt_number(L, arg, "beta1", o.beta1);
     o.beta2 = hwb__lopt_number(L, arg, "beta2", o.beta2);
     o.eps = hwb__lopt_number(L, arg, "eps", o.eps);
+    o.eta = hwb__lopt_number(L, arg, "eta", o.eta);
     o.clip = hwb__lopt_number(L, arg, "clip", o.clip);
     return o;
 }
 
 /* hwb.engine.trainer(model, options) */
 static int trainer_new(lua_State *L) {
-    static const char *const known[] = {"kind",  "momentum", "nesterov", "weight_decay",
-                                        "beta1", "beta2",    "eps",      "decay_vectors",
-                                        "clip",  "loss",     "eval",     NULL};
+    static const char *const known[] = {
+        "kind",          "momentum", "nesterov", "weight_decay", "beta1", "beta2", "eps",
+        "decay_vectors", "clip",     "loss",     "eval",         "eta",   NULL};
     luaL_checktype(L, 2, LUA_TTABLE);
     lua_settop(L, 2);
     hwb__lcheck_options(L, 2, known);

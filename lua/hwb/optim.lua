@@ -4,9 +4,12 @@
 --     hwb.optim.sgd{lr=0.1, momentum=0.9, nesterov=false, weight_decay=5e-4}
 --     hwb.optim.adam{lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0}
 --     hwb.optim.adamw{lr=1e-3, weight_decay=0.01}
+--     hwb.optim.lars{lr=4, momentum=0.9, weight_decay=1e-4, eta=0.001}
+--     hwb.optim.lamb{lr=2e-3, weight_decay=0.01}
 --
 -- decay_vectors=false leaves biases and norm layers (parameters of one axis) out of
--- the weight decay; clip bounds the gradient's Euclidean norm.
+-- the weight decay, and of the ratios of LARS and LAMB; clip bounds the gradient's
+-- Euclidean norm.  The update rules are in engine/optim/optim.h.
 --
 -- A schedule is a function of progress {epoch=, epochs=, step=, steps_per_epoch=} that
 -- returns the factor of the learning rate; epoch counts from 0 and has a fraction.
@@ -31,6 +34,10 @@ end
 optim.sgd = optimizer("sgd", { momentum = 0, nesterov = false })
 optim.adam = optimizer("adam", { beta1 = 0.9, beta2 = 0.999, eps = 1e-8 })
 optim.adamw = optimizer("adamw", { beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0.01 })
+
+optim.lars = optimizer("lars", { momentum = 0.9, nesterov = false, eta = 0.001, eps = 1e-8, decay_vectors = false })
+optim.lamb = optimizer("lamb", { beta1 = 0.9, beta2 = 0.999, eps = 1e-6, weight_decay = 0.01,
+  decay_vectors = false })
 
 ---------------------------------------------------------------------------
 -- schedules

@@ -28,6 +28,25 @@ function hwb.optim.adam(options) end
 ---```
 function hwb.optim.adamw(options) end
 
+--- Layer-wise adaptive rates on SGD (You, Gitman, Ginsburg 2017): each parameter's gradient, with
+--- its decay, is scaled by eta |p| / (|g| + weight_decay |p|). momentum is 0.9; parameters of one axis
+--- are left out unless decay_vectors is true.
+---@param options {lr: number, momentum: number, nesterov: boolean, weight_decay: number, eta: number, eps: number, decay_vectors: boolean, clip: number}
+---@return table
+---```lua
+---local o = hwb.optim.lars{lr = 4, weight_decay = 1e-4}
+---```
+function hwb.optim.lars(options) end
+
+--- Layer-wise adaptive rates on AdamW (You et al. 2020): each parameter moves by lr |p| along its
+--- direction. Parameters of one axis are left out of that and of the decay unless decay_vectors is true.
+---@param options {lr: number, beta1: number, beta2: number, eps: number, weight_decay: number, decay_vectors: boolean, clip: number}
+---@return table
+---```lua
+---local o = hwb.optim.lamb{lr = 2e-3}
+---```
+function hwb.optim.lamb(options) end
+
 --- Schedule: the same learning rate throughout.
 ---@return function
 ---```lua

@@ -23,16 +23,46 @@ static hwb_tensor *vector(hwb_ctx *ctx, hwb_dtype dtype, int64_t n, uint64_t see
 
 /* ---- update rules ------------------------------------------------------------------ */
 
-/* The formulas of optim.h for one element, in double. */
+/* The formulas of optim.h, in double. */
 typedef struct element {
     double p, m, v;
 } element;
 
-static void step_of(const hwb_optim_options *o, element *e, double g, int t, double lr,
-                    bool decay) {
+static double lamb_direction(const hwb_optim_options *o, const element *e, int t, double wd) {
+    double m = e->m / (1 - pow(o->beta1, t)), v = e->v / (1 - pow(o->beta2, t));
+    return m / (sqrt(v) + o->eps) + wd * e->p;
+}
+
+static void moments_of(const hwb_optim_options *o, element *e, double g) {
+    e->m = o->beta1 * e->m + (1 - o->beta1) * g;
+    e->v = o->beta2 * e->v + (1 - o->beta2) * g * g;
+}
+
+/* Norms over all elements: LARS's ratio, or LAMB's with the moments already new. */
+static double ratio_of(const hwb_optim_options *o, element *e, int n, const hwb_tensor *g, int t,
+                       bool decay) {
+    double pp = 0, other = 0;
+    for (int i = 0; i < n; i++) {
+        double x = hwb_tensor_get(g, i);
+        if (o->kind == HWB_LAMB) moments_of(o, &e[i], x);
+        if (o->kind == HWB_LAMB) x = lamb_direction(o, &e[i], t, decay ? o->weight_decay : 0);
+        pp += e[i].p * e[i].p;
+        other += x * x;
+    }
+    if (!decay || (o->kind != HWB_LARS && o->kind != HWB_LAMB)) return 1;
+    if (o->kind == HWB_LAMB) return sqrt(pp / other);
+    return o->eta * sqrt(pp) / (sqrt(other) + o->weight_decay * sqrt(pp) + o->eps);
+}
+
+static void step_of(const hwb_optim_options *o, element *e, double g, int t, double lr, bool decay,
+                    double ratio) {
     double wd = decay ? o->weight_decay : 0;
-    if (o->kind == HWB_SGD) {
-        double d = g + wd * e->p;
+    if (o->kind == HWB_LAMB) {
+        e->p -= lr * ratio * lamb_direction(o, e, t, wd);
+        return;
+    }
+    if (o->kind == HWB_SGD || o->kind == HWB_LARS) {
+        double d = ratio * (g + wd * e->p);
         if (o->momentum > 0) {
             e->m = t == 1 ? d : o->momentum * e->m + d;
             d = o->nesterov ? d + o->momentum * e->m : e->m;
@@ -42,8 +72,7 @@ static void step_of(const hwb_optim_options *o, element *e, double g, int t, dou
     }
     if (o->kind == HWB_ADAMW) e->p *= 1 - lr * wd;
     else g += wd * e->p;
-    e->m = o->beta1 * e->m + (1 - o->beta1) * g;
-    e->v = o->beta2 * e->v + (1 - o->beta2) * g * g;
+    moments_of(o, e, g);
     double m = e->m / (1 - pow(o->beta1, t)), v = e->v / (1 - pow(o->beta2, t));
     e->p -= lr * m / (sqrt(v) + o->eps);
 }
@@ -60,7 +89,8 @@ static void check_rule(hwb_ctx *ctx, hwb_optim_options o, hwb_dtype dtype, bool 
     for (int t = 1; t <= 3; t++) {
         hwb_tensor *g = vector(ctx, dtype, N, 10 + (uint64_t)t);
         assert_ok(ctx, hwb_optim_apply(ctx, &o, p, g, s, t, 0.01, decay));
-        for (int i = 0; i < N; i++) step_of(&o, &e[i], hwb_tensor_get(g, i), t, 0.01, decay);
+        double ratio = ratio_of(&o, e, N, g, t, decay);
+        for (int i = 0; i < N; i++) step_of(&o, &e[i], hwb_tensor_get(g, i), t, 0.01, decay, ratio);
         hwb_tensor_release(g);
     }
     for (int i = 0; i < N; i++) assert_near(hwb_tensor_get(p, i), e[i].p, tol);
@@ -84,6 +114,13 @@ static void test_rules(void **state) {
         check_rule(ctx, o, dtype ? HWB_F64 : HWB_F32, true);
         o.kind = HWB_ADAMW;
         check_rule(ctx, o, dtype ? HWB_F64 : HWB_F32, true);
+        o.kind = HWB_LAMB;
+        check_rule(ctx, o, dtype ? HWB_F64 : HWB_F32, true);
+        check_rule(ctx, o, dtype ? HWB_F64 : HWB_F32, false);
+        o.kind = HWB_LARS;
+        o.eta = 0.3;
+        check_rule(ctx, o, dtype ? HWB_F64 : HWB_F32, true);
+        check_rule(ctx, o, dtype ? HWB_F64 : HWB_F32, false);
     }
     hwb_ctx_free(ctx);
 }
