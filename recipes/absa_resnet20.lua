@@ -35,26 +35,27 @@ return {
     local model = hwb.models.resnet20{ classes = 10, shortcut = "B" }
     local x, y = train:batch(1, math.min(args.probe, #train))
     local plan = large.schedule(args.epochs)
-    local history = large.train(run, {
+    local history = hwb.train{
       model = model, data = train, val = test, epochs = args.epochs, batch = large.base, seed = run.seed,
       optimizer = hwb.optim.sgd{ lr = args.lr, momentum = 0.9 },
       controller = hwb.batch[args.method]{ max = args.batch, epochs = args.epochs,
         milestones = plan.milestones, patience = plan.patience, probe = { x, y } },
-    })
+      run = run, callback = function(row) run:metric(row.epoch, row) end,
+    }
 
     local s = large.summary(history)
     local known = (large.published[args.batch] or {})[args.method] or {}
     run:table("cell", { { method = args.method, batch = args.batch, epochs = s.epochs,
-      accuracy = 100 * s.accuracy, updates = s.updates, seconds = s.seconds,
-      hessian_seconds = s.hessian_seconds, published_accuracy = known[1], published_updates = known[2] } },
-      { "method", "batch", "epochs", "accuracy", "updates", "seconds", "hessian_seconds",
-        "published_accuracy", "published_updates" })
+      accuracy = 100 * s.accuracy, updates = s.updates, published_accuracy = known[1],
+      published_updates = known[2] } }, { "method", "batch", "epochs", "accuracy", "updates",
+      "published_accuracy", "published_updates" })
+    large.time_table(run, { { name = args.method, times = s.times } })
     local title = ("%s, batch up to %d"):format(args.method:upper(), args.batch)
     run:figure("batch", large.batch_figure(history, title))
     run:figure("lambda", large.lambda_figure(history, title))
-    run:result{ bundled = not root, method = args.method, batch = args.batch, epochs = s.epochs,
-      accuracy = s.accuracy, updates = s.updates, updates_published_count = s.updates_published,
-      seconds = s.seconds, hessian_seconds = s.hessian_seconds,
-      published = { accuracy = known[1], updates = known[2] } }
+    run:result{ bundled = not root, method = args.method, largest_batch = args.batch, epochs = s.epochs,
+      images = #train, test_images = #test, accuracy = s.accuracy, loss = s.loss, updates = s.updates,
+      updates_fractional = s.updates_fractional, batch = s.batch, bn = s.bn, bn_batch = s.bn_batch,
+      times = s.times, published = { accuracy = known[1], updates = known[2] } }
   end,
 }

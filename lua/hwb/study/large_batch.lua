@@ -1,5 +1,5 @@
---- What the large-batch recipes share: the published table, one training with a
--- batch-size controller (checkpointed after every epoch), its figures.
+--- What the large-batch recipes share: the published table, the schedule of a training
+-- with a batch-size controller, its figures.
 --
 -- The published numbers are those of Yao et al. 2018 (arXiv:1810.01021); its code,
 -- HessianFlow, fixes what the text leaves open: micro-batches of 128 images added up
@@ -41,45 +41,20 @@ end
 ---------------------------------------------------------------------------
 -- one training
 
-local function restore(model, saved)
-  for name, t in pairs(model:state_dict()) do t:copy_(saved[name]) end
-end
-
---- hwb.train with a checkpoint of everything after each epoch; a resumed run goes on from
--- the last one to the same numbers.  o: options of hwb.train.  Returns all rows.
-function large.train(run, o)
-  local saved, history = run:restore(), {}
-  if saved then
-    restore(o.model, saved.model)
-    history, o.resume = saved.history, saved.training
-    run:log("going on after epoch %d", #history)
-  end
-  if #history >= o.epochs then return history end
-  o.callback = function(row, state)
-    history[#history + 1] = row
-    run:metric(row.epoch, row)
-    run:checkpoint{ model = o.model, history = history, training = state() }
-  end
-  hwb.train(o)
-  return history
-end
-
---- Sums over the rows of a training: {updates=, seconds=, hessian_seconds=, …}.
--- `updates_published` counts as the publications do: micro-batches over micro-batches an
--- update, what an epoch leaves over carried to the next.
-function large.summary(history, base)
+--- What a training came to, from hwb.train's rows: {epochs=, accuracy=, loss=, updates=,
+-- updates_fractional=, times=, lambda=}.  `updates` counts steps made,
+-- `updates_fractional` micro-batches over micro-batches an update, as publications do.
+function large.summary(history)
   local last = history[#history]
-  local s = { epochs = last.epoch, updates = last.updates, accuracy = last.val_accuracy,
-    loss = last.loss, seconds = 0, hessian_seconds = 0 }
-  local fractional = 0
-  for _, row in ipairs(history) do
-    s.seconds = s.seconds + row.seconds
-    s.hessian_seconds = s.hessian_seconds + (row.hessian_seconds or 0)
-    fractional = fractional + row.samples / row.batch
-  end
-  s.updates_published = math.floor(fractional + 1e-9)
-  s.batch = base
-  return s
+  return { epochs = last.epoch, accuracy = last.val_accuracy, loss = last.loss, updates = last.updates,
+    updates_fractional = last.updates_fractional, batch = last.batch, bn = last.bn, bn_batch = last.bn_batch,
+    times = history.times }
+end
+
+--- The table "time" of trainings {{name=, times=}, ...}, the baseline first: seconds of
+-- each part, their total, and how many times faster than the baseline.
+function large.time_table(run, list)
+  run:table("time", hwb.batch.breakdown(list), hwb.batch.breakdown_columns)
 end
 
 ---------------------------------------------------------------------------
