@@ -53,6 +53,16 @@ HWB_API hwb_status hwb_dataset_cifar_memory(hwb_ctx *ctx, hwb_dataset **out, int
  * centre size x size cut out. */
 HWB_API hwb_status hwb_dataset_folder(hwb_ctx *ctx, hwb_dataset **out, const char *root,
                                       int64_t shorter, int64_t size);
+/* The names in such a folder, kept in <root>/.hwb-index: hwb_dataset_folder then
+ * lists only the class folders that have changed since.  Lists everything, says
+ * how the index there compares, and (write) replaces it if it is out of date. */
+typedef struct hwb_folder_index_info {
+    int64_t classes, images, bytes; /* of the folder as it is; of an up-to-date index */
+    int64_t stale;                  /* classes that the index there lacks or has otherwise */
+    bool found, damaged;            /* of the index there was */
+} hwb_folder_index_info;
+HWB_API hwb_status hwb_folder_index(hwb_ctx *ctx, const char *root, bool write,
+                                    hwb_folder_index_info *info);
 /* x[N,…] uint8, float or integer, y[N] of integers >= 0; keeps both. */
 HWB_API hwb_status hwb_dataset_tensors(hwb_ctx *ctx, hwb_dataset **out, hwb_tensor *x,
                                        hwb_tensor *y);

@@ -41,6 +41,41 @@ hwb_status hwb__dataset_collect(hwb_ctx *ctx, const hwb_dataset *ds, const hwb__
 /* A view of `parent` starts with its normalisation and dtype. */
 hwb_status hwb__dataset_inherit(hwb_ctx *ctx, hwb_dataset *ds, const hwb_dataset *parent);
 
+/* ---- image folders (folder.c) ---- */
+
+/* A growing list of names, all freed with it. */
+typedef struct hwb__names {
+    char **item;
+    int64_t n, room;
+} hwb__names;
+void hwb__names_free(hwb__names *l);
+bool hwb__names_add(hwb__names *l, char *text); /* takes text; false: NULL or no memory */
+/* Names in `path`, sorted: folders, or else image files; no hidden ones. */
+hwb_status hwb__names_list(hwb_ctx *ctx, hwb__names *out, const char *path, bool folders);
+char *hwb__path_join(const char *a, const char *b); /* malloc'd a/b, or NULL */
+
+/* ---- their index (folder_index.c) ---- */
+
+typedef struct hwb__index_class {
+    int64_t mtime, n;  /* of the folder, ns; images */
+    const char *name;  /* these two point into the file */
+    const char *names; /* n texts, one after the other */
+} hwb__index_class;
+typedef struct hwb__index {
+    uint8_t *bytes;
+    hwb__index_class *classes;
+    int64_t n;
+    bool found, damaged;
+} hwb__index;
+/* That of folder `root`; empty where there is none or it is damaged, which is
+ * said in the log.  Can't fail. */
+void hwb__index_read(hwb_ctx *ctx, hwb__index *out, const char *root);
+void hwb__index_free(hwb__index *x);
+const hwb__index_class *hwb__index_find(const hwb__index *x, const char *name); /* or NULL */
+/* Does the class (NULL: no) have the time that its folder has now? */
+bool hwb__index_holds(const hwb__index_class *c, int64_t mtime);
+int64_t hwb__index_mtime(const char *path); /* ns; 0 when there is none */
+
 /* augment.c: from[C,H,W] -> to[C,H,W], elements of `size` bytes */
 void hwb__augment_move(const hwb__augment *a, int64_t index, void *to, const void *from,
                        const hwb_shape *shape, size_t size);

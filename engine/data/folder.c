@@ -1,9 +1,10 @@
 /*
  * folder.c: images in one folder per class, as ImageNet comes.
  *
- * The names are listed and sorted when the dataset is made (byte order, as
- * Python's sorted() and so torchvision's ImageFolder); images are read, resized
- * and cropped when they are asked for, in the thread that asks.
+ * The names are listed when the dataset is made, or taken from an index
+ * (folder_index.c), and sorted (byte order, as Python's sorted() and so
+ * torchvision's ImageFolder); images are read, resized and cropped when they are
+ * asked for, in the thread that asks.
  */
 #include "data/data_i.h"
 #include "io/io.h"
@@ -16,26 +17,19 @@
 #include <strings.h>
 #include <sys/stat.h>
 
-/* A growing list of names. */
-typedef struct list {
-    char **item;
-    int64_t n, room;
-} list;
-
 typedef struct folder {
-    list paths;
+    hwb__names paths;
     int32_t *label; /* of each path */
     int64_t label_room;
     int64_t shorter, size;
 } folder;
 
-static void list_free(list *l) {
+void hwb__names_free(hwb__names *l) {
     for (int64_t i = 0; i < l->n; i++) free(l->item[i]);
     free(l->item);
 }
 
-/* Takes `text`; false when it is NULL or memory is out. */
-static bool list_add(list *l, char *text) {
+bool hwb__names_add(hwb__names *l, char *text) {
     if (text && l->n == l->room) {
         int64_t room = l->room ? 2 * l->room : 64;
         char **bigger = realloc(l->item, (size_t)room * sizeof *bigger);
@@ -62,7 +56,7 @@ static bool is_image_name(const char *name) {
                    strcasecmp(dot, ".png") == 0);
 }
 
-static char *join(const char *a, const char *b) {
+char *hwb__path_join(const char *a, const char *b) {
     size_t n = strlen(a) + strlen(b) + 2;
     char *path = malloc(n);
     if (path) snprintf(path, n, "%s/%s", a, b);
@@ -70,16 +64,14 @@ static char *join(const char *a, const char *b) {
 }
 
 static bool is_folder(const char *root, const char *name) {
-    char *path = join(root, name);
+    char *path = hwb__path_join(root, name);
     struct stat st;
     bool yes = path && stat(path, &st) == 0 && S_ISDIR(st.st_mode);
     free(path);
     return yes;
 }
 
-/* Names in `path`, sorted: folders, or else image files; hidden ones are not
- * looked at. */
-static hwb_status list_names(hwb_ctx *ctx, list *out, const char *path, bool folders) {
+hwb_status hwb__names_list(hwb_ctx *ctx, hwb__names *out, const char *path, bool folders) {
     HWB_TRY(hwb_check_access(ctx, path, false));
     DIR *dir = opendir(path);
     if (!dir) return hwb_fail(ctx, HWB_EIO, "%s: %s", path, strerror(errno));
@@ -87,7 +79,7 @@ static hwb_status list_names(hwb_ctx *ctx, list *out, const char *path, bool fol
     for (struct dirent *e; room && (e = readdir(dir));) {
         if (e->d_name[0] == '.') continue;
         if (folders ? is_folder(path, e->d_name) : is_image_name(e->d_name))
-            room = list_add(out, strdup(e->d_name));
+            room = hwb__names_add(out, strdup(e->d_name));
     }
     closedir(dir);
     if (!room) return hwb_fail(ctx, HWB_ENOMEM, "out of memory for a list of files");
@@ -117,43 +109,68 @@ static hwb_status folder_fetch(hwb_ctx *ctx, void *state, int64_t index, void *s
 
 static void folder_free(void *state) {
     folder *f = state;
-    list_free(&f->paths);
+    hwb__names_free(&f->paths);
     free(f->label);
     free(f);
 }
 
 /* ---- listing --------------------------------------------------------------------------------- */
 
-static hwb_status add_class(hwb_ctx *ctx, folder *f, const char *root, const char *name,
-                            int32_t label) {
-    list images = {0};
-    char *path = join(root, name);
-    if (!path) return hwb_fail(ctx, HWB_ENOMEM, "out of memory for a list of files");
-    hwb_status status = list_names(ctx, &images, path, false);
-    for (int64_t i = 0; i < images.n && status == HWB_OK; i++) {
-        if (f->paths.n == f->label_room) {
-            int64_t room = f->label_room ? 2 * f->label_room : 64;
-            int32_t *bigger = realloc(f->label, (size_t)room * sizeof *bigger);
-            if (bigger) {
-                f->label = bigger;
-                f->label_room = room;
-            }
-        }
-        if (f->paths.n == f->label_room || !list_add(&f->paths, join(path, images.item[i])))
-            status = hwb_fail(ctx, HWB_ENOMEM, "out of memory for a list of files");
-        else f->label[f->paths.n - 1] = label;
+static hwb_status oom(hwb_ctx *ctx) {
+    return hwb_fail(ctx, HWB_ENOMEM, "out of memory for a list of files");
+}
+
+static bool add_image(folder *f, const char *path, const char *name, int32_t label) {
+    if (f->paths.n == f->label_room) {
+        int64_t room = f->label_room ? 2 * f->label_room : 64;
+        int32_t *bigger = realloc(f->label, (size_t)room * sizeof *bigger);
+        if (!bigger) return false;
+        f->label = bigger;
+        f->label_room = room;
     }
-    list_free(&images);
+    if (!hwb__names_add(&f->paths, hwb__path_join(path, name))) return false;
+    f->label[f->paths.n - 1] = label;
+    return true;
+}
+
+/* The images of one class, from the index where that is up to date. */
+static hwb_status add_class(hwb_ctx *ctx, folder *f, const hwb__index *index, const char *root,
+                            const char *name, int32_t label, int64_t *listed) {
+    hwb__names images = {0};
+    char *path = hwb__path_join(root, name);
+    if (!path) return oom(ctx);
+    const hwb__index_class *known = hwb__index_find(index, name);
+    if (known && !hwb__index_holds(known, hwb__index_mtime(path))) known = NULL;
+    hwb_status status = known ? HWB_OK : hwb__names_list(ctx, &images, path, false);
+    int64_t n = known ? known->n : images.n;
+    const char *next = known ? known->names : NULL;
+    for (int64_t i = 0; i < n && status == HWB_OK; i++) {
+        const char *image = known ? next : images.item[i];
+        if (known) next += strlen(next) + 1;
+        if (!add_image(f, path, image, label)) status = oom(ctx);
+    }
+    *listed += !known;
+    hwb__names_free(&images);
     free(path);
     return status;
 }
 
-static hwb_status list_images(hwb_ctx *ctx, folder *f, list *classes, const char *root) {
-    HWB_TRY(list_names(ctx, classes, root, true));
+static hwb_status list_images(hwb_ctx *ctx, folder *f, hwb__names *classes, const char *root) {
+    HWB_TRY(hwb__names_list(ctx, classes, root, true));
     if (classes->n == 0)
         return hwb_fail(ctx, HWB_EFORMAT, "%s: holds no folders, one for each class", root);
-    for (int64_t k = 0; k < classes->n; k++)
-        HWB_TRY(add_class(ctx, f, root, classes->item[k], (int32_t)k));
+    hwb__index index;
+    int64_t listed = 0;
+    hwb_status status = HWB_OK;
+    hwb__index_read(ctx, &index, root);
+    for (int64_t k = 0; k < classes->n && status == HWB_OK; k++)
+        status = add_class(ctx, f, &index, root, classes->item[k], (int32_t)k, &listed);
+    if (index.n && listed)
+        hwb_note(HWB_LOG_INFO,
+                 "%s: %lld of %lld folders are not as in the index; `hwb data index` renews it",
+                 root, (long long)listed, (long long)classes->n);
+    hwb__index_free(&index);
+    HWB_TRY(status);
     if (f->paths.n == 0)
         return hwb_fail(ctx, HWB_EFORMAT, "%s: no .jpg, .jpeg or .png in its %lld folders", root,
                         (long long)classes->n);
@@ -169,7 +186,7 @@ hwb_status hwb_dataset_folder(hwb_ctx *ctx, hwb_dataset **out, const char *root,
     if (!f) return hwb_fail(ctx, HWB_ENOMEM, "out of memory for a dataset");
     f->shorter = shorter;
     f->size = size;
-    list classes = {0};
+    hwb__names classes = {0};
     hwb_status status = list_images(ctx, f, &classes, root);
     if (status == HWB_OK) {
         hwb_dataset_def def = {.kind = "folder",
@@ -183,7 +200,7 @@ hwb_status hwb_dataset_folder(hwb_ctx *ctx, hwb_dataset **out, const char *root,
                                .state = f};
         status = hwb_dataset_new(ctx, out, &def);
     }
-    list_free(&classes);
+    hwb__names_free(&classes);
     if (status != HWB_OK) folder_free(f);
     return status;
 }

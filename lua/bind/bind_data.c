@@ -53,6 +53,23 @@ static int folder(lua_State *L) { /* (root, shorter, size) */
                                         luaL_checkinteger(L, 2), luaL_checkinteger(L, 3)));
 }
 
+/* (root, write) -> {classes=, images=, ...}: see hwb_folder_index */
+static int folder_index(lua_State *L) {
+    hwb_folder_index_info i;
+    hwb_status st =
+        hwb_folder_index(hwb_lua_ctx(L), luaL_checkstring(L, 1), lua_toboolean(L, 2), &i);
+    if (st == HWB_EIO || st == HWB_EFORMAT) return hwb__lfail(L, st);
+    hwb__lcheck(L, st);
+    lua_createtable(L, 0, 6);
+    hwb__lset_integer(L, "classes", i.classes);
+    hwb__lset_integer(L, "images", i.images);
+    hwb__lset_integer(L, "bytes", i.bytes);
+    hwb__lset_integer(L, "stale", i.stale);
+    hwb__lset_boolean(L, "found", i.found);
+    hwb__lset_boolean(L, "damaged", i.damaged);
+    return 1;
+}
+
 static int shapes10(lua_State *L) { /* (split, seed, count) */
     hwb_dataset **u = new_dataset(L);
     return finish(L,
@@ -304,8 +321,8 @@ static const luaL_Reg loader_methods[] = {
 };
 
 static const luaL_Reg makers[] = {
-    {"cifar", cifar},     {"folder", folder}, {"shapes10", shapes10},
-    {"tensors", tensors}, {NULL, NULL},
+    {"cifar", cifar},       {"folder", folder},   {"index", folder_index},
+    {"shapes10", shapes10}, {"tensors", tensors}, {NULL, NULL},
 };
 
 void hwb__lopen_data(lua_State *L) {

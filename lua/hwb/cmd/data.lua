@@ -1,5 +1,5 @@
--- hwb data list|verify: data sets as datasets/*.lua describe them.  Nothing is
--- ever downloaded; `list` says where each set comes from.
+-- hwb data list|verify|index: data sets as datasets/*.lua describe them, and image
+-- folders by path.  Nothing is ever downloaded; `list` says where each set comes from.
 local hwb = require "hwb"
 local sys = require "hwb.sys"
 local errors = require "hwb.errors"
@@ -84,9 +84,77 @@ local function verify_set(set)
   return rows
 end
 
+---------------------------------------------------------------------------
+-- image folders
+
+-- The folders of images that a name or path on the command line stands for.
+local function folders_of(name)
+  if sys.stat(name) and sys.stat(name).type == "dir" then return {name} end
+  for _, set in ipairs(descriptions()) do
+    if set.name == name and set.reader == "image_folder" then
+      local found, root = {}, hwb.data.folder()
+      for _, split in pairs(set.splits or {}) do
+        local path = root .. "/" .. split.folder
+        if sys.stat(path) then found[#found + 1] = path end
+      end
+      table.sort(found)
+      if #found == 0 then sys.raise("EIO", ("no %s in %s"):format(name, root)) end
+      return found
+    end
+  end
+end
+
+local function index_state(info, written)
+  if info.damaged then return written and "was damaged: made again" or "damaged", true end
+  if not info.found then return written and "made" or "no index" end
+  if info.stale == 0 then return "up to date" end
+  return (written and "renewed; classes that had changed: %d" or "out of date; classes that have changed: %d")
+    :format(info.stale), true
+end
+
+-- The index of one folder, made or compared -> a row of the table.
+local function index_row(path, write)
+  local began = sys.seconds()
+  local info, message, code = hwb.data.index(path, {write = write})
+  if not info then sys.raise(code or "EIO", message) end
+  local state, bad = index_state(info, write)
+  return {folder = path, state = state, classes = info.classes, images = info.images, bytes = info.bytes,
+    seconds = ("%.2f"):format(sys.seconds() - began), bad = bad and not write}
+end
+
+local function index(options, names)
+  if #names == 0 then
+    errors.usage("data index: name an image folder, or a set of one: hwb data index DIR")
+  end
+  local rows = hwb.json.array{}
+  for _, name in ipairs(names) do
+    local folders = folders_of(name)
+    if not folders then
+      if name:find("/", 1, true) then sys.raise("EIO", name .. ": no such folder") end
+      errors.usage("data index: '%s' is neither a folder nor a set of image folders; `hwb data list` names the sets",
+        name)
+    end
+    for _, path in ipairs(folders) do rows[#rows + 1] = index_row(path, true) end
+  end
+  if options.json then print(hwb.json.encode({schema = 1, folders = rows}, {indent = 2}))
+  else print(text.table(rows, {"folder", "state", "classes", "images", "bytes", "seconds"})) end
+  return 0
+end
+
+---------------------------------------------------------------------------
+
 local function verify(options, names)
   local rows, status, wanted = hwb.json.array{}, 0, {}
-  for _, name in ipairs(names) do wanted[name] = true end
+  for _, name in ipairs(names) do
+    local folders = folders_of(name)
+    for _, path in ipairs(folders or {}) do
+      local row = index_row(path, false)
+      rows[#rows + 1] = {set = "image folder", split = ("%d classes, %d images"):format(row.classes, row.images),
+        file = path .. "/.hwb-index", state = row.state, bad = row.bad}
+      if row.bad then status = 3 end
+    end
+    if not folders then wanted[name] = true end
+  end
   local known = {}
   for _, set in ipairs(descriptions()) do
     known[#known + 1] = set.name
@@ -121,6 +189,7 @@ return function(options, rest)
   local verb = rest[1] or "list"
   if verb == "list" then return list(options) end
   if verb == "verify" then return verify(options, {table.unpack(rest, 2)}) end
-  local near = sys.nearest(verb, {"list", "verify"})
+  if verb == "index" then return index(options, {table.unpack(rest, 2)}) end
+  local near = sys.nearest(verb, {"list", "verify", "index"})
   errors.usage("data: unknown verb '%s'%s", verb, near and ("; did you mean '%s'?"):format(near) or "")
 end
