@@ -39,7 +39,7 @@ return {
       model = model, data = train, val = test, epochs = args.epochs, batch = large.base, seed = run.seed,
       optimizer = hwb.optim.sgd{ lr = args.lr, momentum = 0.9 },
       controller = hwb.batch[args.method]{ max = args.batch, epochs = args.epochs,
-        milestones = plan.milestones, patience = plan.patience, probe = { x, y } },
+        milestones = plan.milestones, patience = plan.patience, warmup = plan.warmup, probe = { x, y } },
       run = run, callback = function(row) run:metric(row.epoch, row) end,
     }
 

@@ -30,12 +30,13 @@ large.published = {
 }
 
 --- The schedule of the published 90 epochs, shrunk to fewer: where the learning rate
--- decays, and how long ABS waits before it grows anyway (rounded up, so that the
--- eigenvalue keeps a say in short runs).
+-- decays, how long FB warms up, and how long ABS waits before it grows anyway (rounded
+-- up, so that the eigenvalue keeps a say in short runs).
 function large.schedule(epochs)
   local milestones = {}
   for i, e in ipairs{ 30, 60, 80 } do milestones[i] = math.max(i, e * epochs // 90) end
-  return { milestones = milestones, patience = math.max(1, (10 * epochs + 89) // 90) }
+  return { milestones = milestones, warmup = 5 * epochs / 90,
+    patience = math.max(1, (10 * epochs + 89) // 90) }
 end
 
 ---------------------------------------------------------------------------
