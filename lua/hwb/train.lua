@@ -218,9 +218,9 @@ end
 
 local function check_attack(o)
   local a = options("train: adversarial", o.adversarial or {}, {}, attack_defaults)
-  if a.method == "loss" or a.method == "accuracy" or not hwb.adversarial[a.method] then
-    error(("train: no attack is called %q"):format(tostring(a.method)), 3)
-  end
+  local known = false
+  for _, name in ipairs(hwb.adversarial.methods) do known = known or name == a.method end
+  if not known then error(("train: no attack is called %q"):format(tostring(a.method)), 3) end
   if a.ratio and o.controller and o.controller.attacks then
     error("train: the controller says how many images are attacked; adversarial.ratio must not", 3)
   end

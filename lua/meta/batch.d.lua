@@ -73,38 +73,98 @@ hwb.batch.breakdown_columns = {}
 ---@class hwb.adversarial
 hwb.adversarial = {}
 
---- x + eps sign(dL/dx), clipped to the range of x.  Options: eps, loss.
----@param m table
----@param x hwb.tensor
----@param y hwb.tensor labels from 1
----@param options table
----@return hwb.tensor
-function hwb.adversarial.fgsm(m, x, y, options) end
+---@class attack_options
+---@field eps? number size, in units of x
+---@field range? any {lo, hi}: where pixels stay, numbers or tensors; false: anywhere; default: the least and largest of x
+---@field loss? any as hwb.train's
+---@field steps? integer pgd: 10
+---@field step? number pgd: 2.5 eps / steps
+---@field random? integer pgd: starts anywhere within eps, from this seed
+---@field tol? number fhsm, l2hess: of the solve, 1e-3
+---@field maxiter? integer fhsm, l2hess: products of the solve, 20
+---@field damping? number fhsm, l2hess: added to the Hessian, 0
 
---- `steps` (10) FGSM steps of eps/steps each.
----@param m table
----@param x hwb.tensor
----@param y hwb.tensor
----@param options table
----@return hwb.tensor
-function hwb.adversarial.pgd(m, x, y, options) end
-
---- x + eps g/|g|, each image's gradient normalised by itself.
----@param m table
----@param x hwb.tensor
----@param y hwb.tensor
----@param options table
----@return hwb.tensor
-function hwb.adversarial.l2(m, x, y, options) end
+--- Names of the attacks.
+---@type string[]
+hwb.adversarial.methods = {}
 
 --- "cross_entropy", "mse" or function(output, target) -> such a function.
 ---@param loss? any
 ---@return function
 function hwb.adversarial.loss(loss) end
 
+--- x + eps sign(g), clipped; g: the gradient of each image's own loss.
+---@param m table a model
+---@param x hwb.Tensor
+---@param y hwb.Tensor labels from 1
+---@param options attack_options
+---@return hwb.Tensor
+function hwb.adversarial.fgsm(m, x, y, options) end
+
+--- Ten steps of eps/10 sign(g), clipped after each.
+---@param m table a model
+---@param x hwb.Tensor
+---@param y hwb.Tensor labels from 1
+---@param options attack_options
+---@return hwb.Tensor
+function hwb.adversarial.fgsm10(m, x, y, options) end
+
+--- Steps of `step` sign(g), each projected onto |delta| <= eps (Madry et al. 2018).
+---@param m table a model
+---@param x hwb.Tensor
+---@param y hwb.Tensor labels from 1
+---@param options attack_options
+---@return hwb.Tensor
+function hwb.adversarial.pgd(m, x, y, options) end
+
+--- x + eps g / |g|, clipped.
+---@param m table a model
+---@param x hwb.Tensor
+---@param y hwb.Tensor labels from 1
+---@param options attack_options
+---@return hwb.Tensor
+function hwb.adversarial.l2grad(m, x, y, options) end
+
+--- x + eps sign(H^-1 g), clipped; H: the Hessian of each image's own loss, solved by
+--- conjugate gradients on exact products.
+---@param m table a model
+---@param x hwb.Tensor
+---@param y hwb.Tensor labels from 1
+---@param options attack_options
+---@return hwb.Tensor
+function hwb.adversarial.fhsm(m, x, y, options) end
+
+--- x + eps H^-1 g / |H^-1 g|, clipped.
+---@param m table a model
+---@param x hwb.Tensor
+---@param y hwb.Tensor labels from 1
+---@param options attack_options
+---@return hwb.Tensor
+function hwb.adversarial.l2hess(m, x, y, options) end
+
+--- (H + damping)^-1 g of every image at once, and how the solve went.
+---@param m table
+---@param x hwb.Tensor
+---@param y hwb.Tensor
+---@param options? attack_options
+---@return hwb.Tensor, {iterations: integer, stopped: integer, residual: number}
+function hwb.adversarial.newton(m, x, y, options) end
+
 --- Share of right answers on attacked images for each of options.eps.
 ---@param m table
----@param data table a dataset
----@param options table {eps = {0, 0.01}, method = "fgsm", count = 1000, batch = 250}
----@return table[] rows {eps=, accuracy=}
+---@param data any a dataset or {x, y}
+---@param options table {eps = {0, 0.01}, method = "fgsm", count = 1000, batch = 250} and attack_options
+---@return {eps: number, accuracy: number, method: string, count: integer}[]
+---```lua
+---for _, row in ipairs(hwb.adversarial.accuracy(m, test, {eps = {0, 0.005, 0.01}, method = "fhsm"})) do
+---  print(row.eps, row.accuracy)
+---end
+---```
 function hwb.adversarial.accuracy(m, data, options) end
+
+--- Means over images of |g| and of the eigenvalue of H of largest magnitude, and its maximum.
+---@param m table
+---@param data any a dataset or {x, y}
+---@param options? {count: integer, batch: integer, loss: any, tol: number, maxiter: integer}
+---@return {gradient: number, lambda: number, lambda_max: number, count: integer}
+function hwb.adversarial.input_curvature(m, data, options) end
