@@ -2,11 +2,16 @@
  * interrupt.c: Ctrl-C and SIGTERM.
  *
  * The first signal sets the engine's flag, which stops it between operations,
- * and a one-shot hook on the Lua thread that runs, which raises "interrupted"
- * at the next instruction.  A hook that stays would halve the interpreter's
- * speed.  The running thread is known because coroutine.resume and .wrap are
+ * and a hook on the Lua thread that runs, which raises "interrupted" at the next
+ * instruction.  (A hook that is always there would halve the interpreter's
+ * speed.)  The running thread is known because coroutine.resume and .wrap are
  * replaced by versions that note it.  A second press tells what a third will
  * do: leave at once with 130.
+ *
+ * A pcall may catch the error to clean up, and has GRACE instructions to do so.
+ * If it then goes on instead of passing the error along, the error is raised
+ * again at every instruction, which no loop around a pcall outlives, until
+ * interrupt_begin or interrupt_end says that the interrupt has arrived.
  *
  * Code whose steps must not be torn holds the first signal back (interrupt_hold)
  * and asks for it where it can stop; the second press is not held.
@@ -20,19 +25,65 @@
 
 #include "../lua/bind/bind.h"
 
+enum { GRACE = 1000000, EVERY_EVENT = LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT };
+
 static lua_State *volatile running; /* NULL: nothing to stop */
 static lua_State *main_thread;
 static pthread_t first_thread;
 static volatile sig_atomic_t presses, terminated;
 static volatile sig_atomic_t held, held_from; /* presses when the hold began */
+static volatile sig_atomic_t pending, raised; /* an interrupt on its way, and how often raised */
+
+/* The hook that ours took the place of: a profiler's, or the sandbox's budget. */
+static struct {
+    lua_Hook hook;
+    int mask, count;
+} other;
+
+static void on_hook(lua_State *L, lua_Debug *ar);
+
+static void arm(lua_State *L, int mask, int count) {
+    lua_Hook now = lua_gethook(L);
+    if (now != on_hook) {
+        other.hook = now;
+        other.mask = lua_gethookmask(L);
+        other.count = lua_gethookcount(L);
+    }
+    lua_sethook(L, on_hook, mask, count);
+}
+
+static void disarm(lua_State *L) {
+    if (lua_gethook(L) == on_hook) lua_sethook(L, other.hook, other.mask, other.count);
+}
+
+/* The thread is to see the interrupt that is on its way. */
+static void arm_pending(lua_State *L) {
+    if (!pending) return;
+    if (raised == 0) arm(L, EVERY_EVENT, 1);
+    else arm(L, LUA_MASKCOUNT, raised == 1 ? GRACE : 1);
+}
 
 static void on_hook(lua_State *L, lua_Debug *ar) {
     (void)ar;
-    lua_sethook(main_thread, NULL, 0, 0);
-    lua_sethook(L, NULL, 0, 0);
+    if (!pending) { /* a thread that was not there when the interrupt was dealt with */
+        disarm(L);
+        return;
+    }
+    bool by_engine = raised == 0 && !hwb_interrupted(); /* its error is what runs now */
     hwb_interrupt_clear();
+    if (raised < 2) raised++;
+    arm_pending(L);
+    arm_pending(main_thread);
+    if (by_engine) return;
     hwb_lua_push_error(L, HWB_EINTR, "interrupted");
     lua_error(L);
+}
+
+static void forget(lua_State *L) {
+    pending = raised = 0;
+    hwb_interrupt_clear();
+    disarm(L);
+    disarm(main_thread);
 }
 
 static void say(const char *text) {
@@ -60,9 +111,9 @@ static void on_signal(int number) {
     hwb_interrupt();
     lua_State *L = running;
     if (!L) return;
-    int mask = LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT;
-    lua_sethook(L, on_hook, mask, 1);
-    if (L != main_thread) lua_sethook(main_thread, on_hook, mask, 1);
+    pending = 1;
+    arm(L, EVERY_EVENT, 1);
+    if (L != main_thread) arm(main_thread, EVERY_EVENT, 1);
 }
 
 /* ---- coroutines that note the running thread -------------------------------------- */
@@ -78,8 +129,10 @@ static int resume(lua_State *L, lua_State *co, int n) {
     int results;
     lua_State *before = running;
     if (before) running = co;
+    arm_pending(co);
     int status = lua_resume(co, L, n, &results);
     if (before) running = before;
+    arm_pending(L);
     if (status != LUA_OK && status != LUA_YIELD) {
         lua_xmove(co, L, 1);
         return -1;
@@ -164,14 +217,19 @@ bool interrupt_hold(bool on) {
 
 void interrupt_begin(lua_State *L) {
     presses = held = held_from = 0;
-    hwb_interrupt_clear();
+    forget(L);
     running = L;
+}
+
+void interrupt_arrived(lua_State *L) {
+    forget(L);
 }
 
 void interrupt_pause(lua_State *L) {
     running = NULL;
     held = 0;
-    lua_sethook(L, NULL, 0, 0);
+    pending = raised = 0;
+    disarm(L);
 }
 
 void interrupt_end(lua_State *L) {

@@ -78,6 +78,7 @@ int main(int argc, char **argv) {
         if (options_value(&p.options, "no-color")) setenv("NO_COLOR", "1", 1);
         status = dispatch(&p);
     }
+    status = ranks_close(&p, status);
     state_close(&p);
     options_free(&p.options);
     if (fflush(stdout) != 0 && status == 0) {

@@ -146,6 +146,8 @@ const option_row option_rows[] = {
     {"trust", 0, NULL, "run the recipe with your own permissions", BIT(RUN), NULL},
     {"untrusted", 0, NULL, "limit instructions, memory and time, and fence files off in the kernel",
      BIT(RUN), NULL},
+    {"comm", 0, "WAY", "auto: mpi where mpirun started hwb; self, mpi (default: $HWB_COMM or auto)",
+     BIT(RUN), "auto self mpi"},
     {"lua", 0, NULL, "only the Lua specs, in this process", BIT(TEST), NULL},
     {"man", 0, NULL, "print the man page", BIT(HELP), NULL},
     {"output", 'o', "FILE", "where to write (- for stdout)", BIT(REPORT), "FILE"},

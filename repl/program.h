@@ -5,6 +5,7 @@
  *   state.c      the Lua state: libraries, module path, calls with tracebacks
  *   interrupt.c  Ctrl-C and SIGTERM
  *   progress.c   the line with rate and ETA on stderr
+ *   ranks.c      one of several processes (mpirun)
  *   sys*.c       the Lua module hwb.sys: files, processes, terminal, hashes
  *   repl.c       the session
  * Subcommands that are no more than logic are Lua: lua/hwb/cmd/<name>.lua.
@@ -37,6 +38,8 @@ void state_close(program *p);
 /* Calls the function below `n_args` arguments; on failure prints the error and
  * leaves nothing, else leaves `n_results` values.  Returns the exit status. */
 int state_call(lua_State *L, int n_args, int n_results);
+/* attempt(f, ...) for Lua: nil, or {error=, traceback=} when f raised. */
+int state_attempt(lua_State *L);
 /* Prints an error value with its trimmed traceback; returns its exit status.
  * Pops the value. */
 int state_report(lua_State *L);
@@ -53,6 +56,8 @@ void interrupt_install(lua_State *L);
 /* Between interrupt_begin and interrupt_end Ctrl-C stops the Lua code. */
 void interrupt_begin(lua_State *L);
 void interrupt_end(lua_State *L);
+/* The error of an interrupt was caught where it was meant to go: no more of it. */
+void interrupt_arrived(lua_State *L);
 /* As interrupt_end, but a press that was not dealt with is kept for the prompt. */
 void interrupt_pause(lua_State *L);
 /* Did Ctrl-C arrive while a line was being typed?  Forgets it. */
@@ -70,6 +75,14 @@ void progress_install(lua_State *L, bool quiet);
 void progress_clear(void);
 /* hwb.progress(what, done, total, note) for Lua */
 int progress_lua(lua_State *L);
+
+/* ---- ranks.c --------------------------------------------------------------------------- */
+
+/* Joins the other processes if there are any; 0 or an exit status after a message. */
+int ranks_open(program *p);
+/* Ends together with them; the exit status that this process then has. */
+int ranks_close(program *p, int status);
+int ranks_lua_failed(lua_State *L); /* failed(message, code) for Lua */
 
 /* ---- sys.c, sys_file.c, sys_process.c, facts.c, sandbox.c --------------------------- */
 

@@ -102,6 +102,22 @@ int state_call(lua_State *L, int n_args, int n_results) {
     return status == LUA_OK ? 0 : state_report(L);
 }
 
+int state_attempt(lua_State *L) {
+    luaL_checkany(L, 1);
+    lua_pushcfunction(L, with_traceback);
+    lua_insert(L, 1);
+    int status = lua_pcall(L, lua_gettop(L) - 2, 0, 1);
+    if (status == LUA_OK) return 0;
+    interrupt_arrived(L);
+    if (has_traceback(L, -1)) return 1;
+    lua_createtable(L, 0, 2); /* no message handler ran: memory is out */
+    lua_insert(L, -2);
+    lua_setfield(L, -2, "error");
+    lua_pushliteral(L, "");
+    lua_setfield(L, -2, "traceback");
+    return 1;
+}
+
 /* The exit status that an error value asks for: .exit, else 1. */
 static int exit_status_of(lua_State *L, int at) {
     int status = 1;
@@ -197,7 +213,8 @@ static bool has_config(void) {
 
 /* Variables from options, so that every layer finds the same settings. */
 static void export_options(const options *o) {
-    static const char *const exported[][2] = {{"data", "HWB_DATA"},
+    static const char *const exported[][2] = {{"comm", "HWB_COMM"},
+                                              {"data", "HWB_DATA"},
                                               {"device", "HWB_DEVICE"},
                                               {"seed", "HWB_SEED"},
                                               {"threads", "HWB_THREADS"}};
@@ -260,10 +277,12 @@ int state_open(program *p) {
         fprintf(stderr, "hwb: cannot start: %s\n", p->L ? lua_tostring(p->L, -1) : "out of memory");
         return 1;
     }
+    export_options(&p->options);
+    int status = ranks_open(p);
+    if (status != 0) return status;
     progress_install(p->L, p->quiet);
     hwb_set_log(log_line, p);
-    export_options(&p->options);
-    int status = has_config() ? require_module(p->L, "hwb.config") : 0;
+    status = has_config() ? require_module(p->L, "hwb.config") : 0;
     if (status == 0) status = apply_threads(p->L);
     if (status == 0 && (setting("HWB_SEED") || setting("HWB_DEVICE")))
         status = require_module(p->L, "hwb.settings");

@@ -156,9 +156,11 @@ int luaopen_hwb_sys(lua_State *L) {
                                          {"setenv", sys_setenv},
                                          {"clear_line", sys_clear_line},
                                          {"raise", sys_raise},
+                                         {"attempt", state_attempt},
                                          {"interrupt_reset", sys_interrupt_reset},
                                          {"terminated", sys_terminated},
                                          {"hold", sys_hold},
+                                         {"failed", ranks_lua_failed},
                                          {"nearest", sys_nearest},
                                          {NULL, NULL}};
     luaL_newlib(L, functions);

@@ -3,6 +3,7 @@
  */
 #include "comm/comm_i.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -72,6 +73,13 @@ hwb_status hwb_comm_open(hwb_ctx *ctx, const char *name) {
     return hwb_comm_open_over(ctx, transport, NULL);
 }
 
+hwb_status hwb_comm_probe(hwb_ctx *ctx, const char *name, char *text, size_t size) {
+    const hwb_transport *transport = NULL;
+    if (strcmp(name, "self") != 0) HWB_TRY(hwb__comm_find(ctx, &transport, name));
+    snprintf(text, size, "%s", transport ? transport->library() : "one process");
+    return HWB_OK;
+}
+
 void hwb_comm_close(hwb_ctx *ctx, int exit_code) {
     hwb__comm *c = hwb__comm_of(ctx);
     if (!c) return;
@@ -95,7 +103,7 @@ const char *hwb_comm_name(const hwb_ctx *ctx) {
 
 const char *hwb_comm_library(const hwb_ctx *ctx) {
     const hwb__comm *c = hwb__comm_of(ctx);
-    return c ? c->transport->library(c->state) : "";
+    return c ? c->transport->library() : "";
 }
 
 hwb_comm_stats hwb_comm_spent(const hwb_ctx *ctx) {

@@ -29,6 +29,9 @@ HWB_API hwb_status hwb_comm_open(hwb_ctx *ctx, const char *name);
 /* The same over a transport of the caller's; `argument` goes to its open. */
 HWB_API hwb_status hwb_comm_open_over(hwb_ctx *ctx, const hwb_transport *transport, void *argument);
 
+/* Could `name` be opened?  What it is ("Open MPI v4.1.4, ..."); starts nothing. */
+HWB_API hwb_status hwb_comm_probe(hwb_ctx *ctx, const char *name, char *text, size_t size);
+
 HWB_API hwb_comm_place hwb_comm_where(const hwb_ctx *ctx); /* can't fail */
 HWB_API const char *hwb_comm_name(const hwb_ctx *ctx);     /* "self", "mpi"; borrowed */
 HWB_API const char *hwb_comm_library(const hwb_ctx *ctx);  /* "Open MPI v4.1.4, ..." or "" */

@@ -39,8 +39,8 @@ typedef struct hwb_transport {
     const char *name;
 
     int (*open)(void **state, void *argument, hwb_comm_place *place, char *why);
-    /* Which library of which version; borrowed, valid while open. */
-    const char *(*library)(void *state);
+    /* Which library of which version, open or not; static text. */
+    const char *(*library)(void);
 
     /* Begin `count` messages.  Between two ranks they arrive in order.  The buffers
      * are the transport's until test says that all messages begun are done. */

@@ -130,5 +130,6 @@ void hwb__lopen_quant(lua_State *L);
 void hwb__lopen_allocate(lua_State *L);
 void hwb__lopen_train(lua_State *L);
 void hwb__lopen_controller(lua_State *L);
+void hwb__lopen_comm(lua_State *L);
 
 #endif

@@ -16,7 +16,7 @@ local function is_own(line)
 end
 
 -- Codes of the outside world: where in the library it was noticed says nothing.
-local outside = {EIO = true, EFORMAT = true, EDEVICE = true, ENOMEM = true}
+local outside = {EIO = true, EFORMAT = true, EDEVICE = true, ENOMEM = true, EPEER = true}
 
 -- The traceback as a list of lines, innermost first.
 function M.frames(traceback, all, code)
@@ -93,17 +93,16 @@ end
 
 function M.show(value)
   sys.clear_line()
+  local message, _, code = M.parts(value)
+  if sys.failed(message, code) then return end -- rank 0 tells it
   io.stderr:write(M.text(value), "\n")
 end
 
 -- f(...) with errors caught as {error=, traceback=}: nil when it went well,
--- else the failure.  (A message handler does not run when memory is out.)
+-- else the failure.  An interrupt ends here: nothing is stopped by it any more.
 function M.attempt(f, ...)
-  local failure
-  local ok, value = xpcall(f, function(e) failure = {error = e, traceback = debug.traceback(nil, 2)} end, ...)
-  if ok then return nil end
-  failure = failure or {error = value, traceback = ""}
-  if failure.error == "not enough memory" then
+  local failure = sys.attempt(f, ...)
+  if failure and failure.error == "not enough memory" then
     failure.error = setmetatable({code = "ENOMEM", exit = 5, message = "out of memory for Lua values"},
       {__tostring = function(e) return e.message end})
   end

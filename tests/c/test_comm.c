@@ -52,8 +52,7 @@ static int thread_open(void **state, void *argument, hwb_comm_place *place, char
     return 0;
 }
 
-static const char *thread_library(void *state) {
-    (void)state;
+static const char *thread_library(void) {
     return "threads";
 }
 

@@ -26,7 +26,6 @@ typedef struct link_state {
     MPI_Request *told;   /* sends of our own notice */
     char *notices;       /* [size][HWB_TRANSPORT_NOTICE] */
     char own[HWB_TRANSPORT_NOTICE];
-    char library[MPI_MAX_LIBRARY_VERSION_STRING];
 } link_state;
 
 static int failed(int code, const char *what, char *why) {
@@ -77,7 +76,7 @@ static int post_notices(link_state *l, char *why) {
 }
 
 static int open_link(link_state *l, char *why) {
-    int have, n = 0, running = 0;
+    int have, running = 0;
     TRY(MPI_Initialized(&running));
     if (running) {
         snprintf(why, HWB_TRANSPORT_TEXT, "MPI runs already in this process");
@@ -89,8 +88,6 @@ static int open_link(link_state *l, char *why) {
     TRY(MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &have));
     TRY(MPI_Comm_dup(MPI_COMM_WORLD, &l->comm));
     TRY(MPI_Comm_set_errhandler(l->comm, MPI_ERRORS_RETURN));
-    TRY(MPI_Get_library_version(l->library, &n));
-    l->library[strcspn(l->library, "\n")] = 0;
     if (find_place(l, why) != 0) return 1;
     return post_notices(l, why);
 }
@@ -119,8 +116,12 @@ static int mpi_open(void **state, void *argument, hwb_comm_place *place, char *w
     return 0;
 }
 
-static const char *mpi_library(void *state) {
-    return ((link_state *)state)->library;
+static const char *mpi_library(void) {
+    static char text[MPI_MAX_LIBRARY_VERSION_STRING];
+    int n = 0;
+    if (MPI_Get_library_version(text, &n) != MPI_SUCCESS) return "MPI"; /* works before MPI_Init */
+    text[strcspn(text, ",\n")] = 0;
+    return text;
 }
 
 /* ---- exchanges ---------------------------------------------------------------------------- */
