@@ -15,7 +15,7 @@
 
 #include "graph/op.h"
 
-#define HWB_BACKEND_ABI 1u
+#define HWB_BACKEND_ABI 2u
 
 typedef struct hwb_vdesc {
     hwb_dtype dtype;
@@ -70,7 +70,26 @@ typedef struct hwb_kdesc {
                         keep a packed copy, refreshed when the version passed to run changes */
 } hwb_kdesc;
 
-typedef struct hwb_kernel hwb_kernel; /* owned by the backend */
+typedef struct hwb_kernel hwb_kernel;   /* owned by the backend */
+typedef struct hwb_capture hwb_capture; /* likewise */
+
+/* ---- devices ------------------------------------------------------------------ */
+
+/* What products and convolutions of float32 may be computed in; off (exact float32)
+ * by default.  Backends that know none of it ignore it. */
+typedef enum hwb_math { HWB_MATH_EXACT, HWB_MATH_TF32, HWB_MATH_BF16 } hwb_math;
+
+typedef struct hwb_device_options {
+    hwb_math math;
+    bool deterministic; /* the same bits in every run; slower algorithms at times */
+} hwb_device_options;
+
+/* What a plug-in calls in the program, so that it needs none of its symbols. */
+typedef struct hwb_host {
+    hwb_status (*fail)(hwb_ctx *ctx, hwb_status status, const char *fmt, ...) HWB_PRINTF(3, 4);
+    void (*count_device)(hwb_ctx *ctx, int64_t delta_bytes);
+    bool (*interrupted)(void);
+} hwb_host;
 
 typedef struct hwb_backend {
     uint32_t abi; /* HWB_BACKEND_ABI */
@@ -99,7 +118,27 @@ typedef struct hwb_backend {
     void (*kernel_free)(void *state, hwb_kernel *kernel);
     const char *(*kernel_name)(void *state,
                                const hwb_kernel *kernel); /* which implementation ran */
+
+    /* ---- optional: NULL where a backend has no use for it ---- */
+
+    /* for kernels prepared from now on */
+    hwb_status (*configure)(hwb_ctx *ctx, void *state, const hwb_device_options *options);
+    /* one line on the device: name, memory, library versions */
+    hwb_status (*describe)(hwb_ctx *ctx, void *state, char *text, size_t size);
+    /* Bring packed copies of stable inputs up to date.  run does it by itself; before
+     * a replay it is called for every kernel of the capture that has stable inputs. */
+    hwb_status (*refresh)(hwb_ctx *ctx, void *state, hwb_kernel *kernel, const void *const *in,
+                          const uint64_t *versions);
+    /* What run enqueues between begin and end is recorded, not executed; replay executes
+     * it with the same pointers.  Kernels must live as long as the capture. */
+    hwb_status (*capture_begin)(hwb_ctx *ctx, void *state);
+    hwb_status (*capture_end)(hwb_ctx *ctx, void *state, hwb_capture **out);
+    hwb_status (*capture_run)(hwb_ctx *ctx, void *state, hwb_capture *capture);
+    void (*capture_free)(void *state, hwb_capture *capture);
 } hwb_backend;
+
+/* The one symbol of a plug-in: its table, or NULL when `abi` is not its own. */
+typedef const hwb_backend *(*hwb_backend_entry_fn)(uint32_t abi, const hwb_host *host);
 
 /* The compiled-in backends. */
 HWB_API const hwb_backend *hwb_backend_ref(void);
@@ -112,5 +151,12 @@ typedef struct hwb_device {
     void *state;
 } hwb_device;
 HWB_API hwb_status hwb_device_open(hwb_ctx *ctx, hwb_device **out, const char *name); /* borrowed */
+/* One line on an opened device; "" where the backend has nothing to say. */
+HWB_API hwb_status hwb_device_describe(hwb_ctx *ctx, const hwb_device *device, char *text,
+                                       size_t size);
+/* For the devices of this context, open or opened later; programs compiled before
+ * keep what they were compiled with. */
+HWB_API hwb_status hwb_device_configure(hwb_ctx *ctx, const hwb_device_options *options);
+HWB_API hwb_device_options hwb_device_configured(const hwb_ctx *ctx);
 
 #endif

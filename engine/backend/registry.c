@@ -2,9 +2,9 @@
  * registry.c: backends by name, opened at first use and kept by the context.
  *
  * ref and cpu are compiled in.  cuda is a plug-in: libhwb_cuda.so with
- *     const hwb_backend *hwb_backend_entry(uint32_t abi);
- * looked for in each folder of $HWB_BACKEND_PATH (colon-separated), in
- * <folder of the program>/../lib/hwb, and in the folder of the program.  Only
+ *     const hwb_backend *hwb_backend_entry(uint32_t abi, const hwb_host *host);
+ * looked for in each folder of $HWB_BACKEND_PATH (colon-separated) when that is
+ * set, else in <folder of the program>/../lib/hwb and the folder of the program.  Only
  * absolute folders are searched, so the working directory never decides which
  * code is loaded.  Plug-ins are never unloaded: their runtime keeps threads and
  * exit handlers.
@@ -18,7 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
-typedef const hwb_backend *(*backend_entry)(uint32_t abi);
+static const hwb_host HOST = {hwb_fail, hwb_memory_count_device, hwb_interrupted};
 
 /* ---- finding a plug-in -------------------------------------------------------- */
 
@@ -45,15 +45,18 @@ static void load(search *s, const char *path) {
         refuse(s, path, reason ? reason : "does not load");
         return;
     }
-    backend_entry entry;
+    hwb_backend_entry_fn entry;
     *(void **)&entry = dlsym(lib, "hwb_backend_entry"); /* the cast that POSIX prescribes */
     if (!entry) {
         refuse(s, path, "has no hwb_backend_entry");
         return;
     }
-    const hwb_backend *backend = entry(HWB_BACKEND_ABI);
+    const hwb_backend *backend = entry(HWB_BACKEND_ABI, &HOST);
     if (!backend || backend->abi != HWB_BACKEND_ABI) {
-        refuse(s, path, "is made for another version of hwb");
+        char reason[128];
+        snprintf(reason, sizeof(reason), "is made for another version of hwb (backend ABI %u)",
+                 HWB_BACKEND_ABI);
+        refuse(s, path, reason);
         return;
     }
     s->found = backend;
@@ -92,13 +95,14 @@ static hwb_status find_plugin(hwb_ctx *ctx, const char *name, const char *file,
         look_in(&s, path, n);
         path += n + (path[n] == ':');
     }
-    look_beside_program(&s);
+    if (!getenv("HWB_BACKEND_PATH")) look_beside_program(&s);
     if (s.found) {
         *out = s.found;
         return HWB_OK;
     }
     if (s.refused[0]) return hwb_fail(ctx, HWB_EDEVICE, "no device \"%s\": %s", name, s.refused);
-    return hwb_fail(ctx, HWB_EDEVICE, "no device \"%s\": no %s in %s", name, file, s.folders);
+    return hwb_fail(ctx, HWB_EDEVICE, "no device \"%s\": no %s in %s", name, file,
+                    s.folders[0] ? s.folders : "HWB_BACKEND_PATH, which names no absolute folder");
 }
 
 static hwb_status find_backend(hwb_ctx *ctx, const char *name, const hwb_backend **out) {
@@ -115,6 +119,7 @@ enum { MAX_DEVICES = 3 }; /* as many as there are names */
 
 typedef struct device_list {
     int count;
+    hwb_device_options options;
     hwb_device device[MAX_DEVICES];
 } device_list;
 
@@ -155,10 +160,39 @@ hwb_status hwb_device_open(hwb_ctx *ctx, hwb_device **out, const char *name) {
         hwb_fail_in(ctx, status, "no device \"%s\"", name);
         return HWB_EDEVICE;
     }
+    if (backend->configure) {
+        status = backend->configure(ctx, state, &list->options);
+        if (status != HWB_OK) {
+            backend->close(state);
+            return status;
+        }
+    }
     HWB_ASSERT(list->count < MAX_DEVICES);
     hwb_device *device = &list->device[list->count++];
     device->backend = backend;
     device->state = state;
     *out = device;
     return HWB_OK;
+}
+
+hwb_status hwb_device_describe(hwb_ctx *ctx, const hwb_device *device, char *text, size_t size) {
+    if (size) text[0] = 0;
+    if (!device->backend->describe) return HWB_OK;
+    return device->backend->describe(ctx, device->state, text, size);
+}
+
+hwb_status hwb_device_configure(hwb_ctx *ctx, const hwb_device_options *options) {
+    device_list *list = NULL;
+    HWB_TRY(open_devices(ctx, &list));
+    list->options = *options;
+    for (int i = 0; i < list->count; i++) {
+        hwb_device *d = &list->device[i];
+        if (d->backend->configure) HWB_TRY(d->backend->configure(ctx, d->state, options));
+    }
+    return HWB_OK;
+}
+
+hwb_device_options hwb_device_configured(const hwb_ctx *ctx) {
+    const device_list *list = hwb_ctx_slot(ctx, HWB_SLOT_BACKENDS);
+    return list ? list->options : (hwb_device_options){HWB_MATH_EXACT, false};
 }

@@ -105,7 +105,7 @@ static void test_not_from_here(void **state) {
     const char *paths[] = {"", ".", ":", ".:./"};
     for (int i = 0; i < 4; i++) {
         setenv("HWB_BACKEND_PATH", paths[i], 1);
-        assert_int_equal(hwb_device_open(ctx, &d, "cuda"), HWB_EDEVICE);
+        assert_fails(ctx, hwb_device_open(ctx, &d, "cuda"), HWB_EDEVICE, "no absolute folder");
         assert_null(strstr(hwb_message(ctx), folder));
     }
     assert_int_equal(chdir(here), 0);
@@ -131,18 +131,21 @@ static void check_refused(const char *text, const char *part) {
     "static hwb_status open_it(hwb_ctx *ctx, void **state) {" body "}\n"                           \
     "static void close_it(void *state) { ++*(int *)state; }\n"                                     \
     "static const hwb_backend b = {" fields ", .open = open_it, .close = close_it};\n"             \
-    "const hwb_backend *hwb_backend_entry(uint32_t abi);\n"                                        \
+    "const hwb_backend *hwb_backend_entry(uint32_t abi, const hwb_host *host);\n"                  \
     "__attribute__((visibility(\"default\")))\n"                                                   \
-    "const hwb_backend *hwb_backend_entry(uint32_t abi) { return abi == 1 ? &b : 0; }\n"
+    "const hwb_backend *hwb_backend_entry(uint32_t abi, const hwb_host *host) {\n"                 \
+    "    return abi == HWB_BACKEND_ABI && host ? &b : 0; }\n"
 
 static void test_refused(void **state) {
     (void)state;
     check_refused("int hwb_nothing;\n", "has no hwb_backend_entry");
     check_refused(PLUGIN(".abi = 99, .name = \"cuda\"", "(void)ctx; (void)state; return 0;"),
                   "is made for another version of hwb");
-    check_refused(PLUGIN(".abi = 1, .name = \"rocm\"", "(void)ctx; (void)state; return 0;"),
-                  "calls itself \"rocm\"");
-    check_refused(PLUGIN(".abi = 1, .name = \"cuda\"", "(void)ctx; (void)state; return HWB_EIO;"),
+    check_refused(
+        PLUGIN(".abi = HWB_BACKEND_ABI, .name = \"rocm\"", "(void)ctx; (void)state; return 0;"),
+        "calls itself \"rocm\"");
+    check_refused(PLUGIN(".abi = HWB_BACKEND_ABI, .name = \"cuda\"",
+                         "(void)ctx; (void)state; return HWB_EIO;"),
                   "no device \"cuda\"");
     check_refused("extern int missing_symbol; int *hwb_p = &missing_symbol;\n", "missing_symbol");
 }
@@ -153,7 +156,7 @@ static void test_plugin(void **state) {
     hwb_device *d = NULL, *again = NULL;
     test_path folder;
     make_folder(folder);
-    build_plugin(folder, PLUGIN(".abi = 1, .name = \"cuda\"",
+    build_plugin(folder, PLUGIN(".abi = HWB_BACKEND_ABI, .name = \"cuda\"",
                                 "static int closed; (void)ctx; *state = &closed; return HWB_OK;"));
     hwb_ctx *ctx = test_ctx_new();
     setenv("HWB_BACKEND_PATH", folder, 1);

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "backend/cpu/cpu_vec_i.h"
+#include "backend/cpu/cpu_wino_i.h"
 
 typedef struct family {
     hwb__cpu_supports_fn supports;
@@ -62,6 +63,18 @@ static const hwb__vec *choose_vec(void) {
     return &hwb__vec_base;
 }
 
+/* HWB_WINOGRAD=0 leaves convolutions to the direct method. */
+static const hwb__wino *choose_wino(const hwb__vec *vec) {
+    const char *wanted = getenv("HWB_WINOGRAD");
+    if (wanted && strcmp(wanted, "0") == 0) return NULL;
+#if defined(__x86_64__)
+    if (vec == &hwb__vec_avx512) return &hwb__wino_avx512;
+    if (vec == &hwb__vec_avx2) return &hwb__wino_avx2;
+#endif
+    (void)vec;
+    return NULL;
+}
+
 /* Bytes of the third-level cache as Linux tells it (sysconf counts all caches of
  * the socket on some machines); 32 MiB where it does not. */
 static int64_t last_cache(void) {
@@ -85,8 +98,7 @@ static hwb_status cpu_open(hwb_ctx *ctx, void **state) {
     if (!s) return hwb_fail(ctx, HWB_ENOMEM, "cpu: no memory for the backend");
     s->vec = choose_vec();
     s->cache_bytes = last_cache();
-    const char *winograd = getenv("HWB_WINOGRAD");
-    s->winograd = winograd && strcmp(winograd, "1") == 0;
+    s->wino = choose_wino(s->vec);
     hwb_status status = hwb__onednn_open(ctx, &s->dnn);
     if (status == HWB_OK) *state = s;
     else cpu_close(s);

@@ -8,14 +8,14 @@
  * A leading K of the images alone is K*N images and one call; a K of the
  * weights (as input or result) is a loop over k with the other operand shared.
  *
- * Weights come plain and are packed by a reorder into oneDNN's own layout; the
- * packed copies of a stable input are kept until its version changes.  Winograd
- * kernels want the images reordered too, a few at a time, so that the copies
- * stay in cache.
+ * Those that Winograd's algorithm speeds up go to cpu_wino.c.
  *
- * The accumulate input costs nothing in the direct forward convolution (sum
- * post-op) and wherever the result is reordered back (the reorder adds).
- * oneDNN's direct backward-data cannot add: with stride 1 it is run as the forward
+ * Weights come plain and are packed by a reorder into oneDNN's own layout; the
+ * packed copies of a stable input are kept until its version changes.
+ *
+ * The accumulate input costs nothing in the forward convolution (sum post-op) and
+ * in weight gradients (the reorder back adds).
+ * oneDNN's backward-data cannot add: with stride 1 it is run as the forward
  * convolution that it is, else over few images at a time, and what is in cache is
  * then added.
  */
@@ -28,23 +28,23 @@ typedef struct conv_kernel {
     hwb__cpu_kernel base;
     hwb__conv_geom geom;
     hwb__dnn_conv *conv;
-    int64_t chunk;               /* images a call */
-    hwb__dnn_reorder *to_own[3]; /* inputs, by operand: given -> oneDNN's; NULL: as given */
-    hwb__dnn_reorder *from_own;  /* the result, back and perhaps adding; NULL: as given */
-    bool add_after;              /* the result goes to its copy and is added by us */
-    char *kept;                  /* packed copies of stable weights, one a k; or NULL */
-    size_t packed_bytes;         /* of one copy */
-    bool filled;                 /* kept holds the weights of `source`, `version` */
+    int64_t chunk;              /* images a call */
+    hwb__dnn_reorder *to_own;   /* weights: given -> oneDNN's; NULL: as given */
+    hwb__dnn_reorder *from_own; /* their gradient, back and perhaps adding; NULL: as given */
+    bool add_after;             /* the result goes to a copy and is added by us */
+    char *kept;                 /* packed copies of stable weights, one a k; or NULL */
+    size_t packed_bytes;        /* of one copy */
+    bool filled;                /* kept holds the weights of `source`, `version` */
     const void *source;
     uint64_t version;
-    size_t at[3]; /* copies of the operands in the shared scratch; oneDNN's own lies at 0 */
-    bool turned;  /* a backward-data convolution run forward: weights are turned round first */
+    /* in the shared scratch, where oneDNN's own lies at 0: packed weights; images to add */
+    size_t copy_at, sum_at;
+    bool turned; /* a backward-data convolution run forward: weights are turned round first */
     size_t turned_at;
 } conv_kernel;
 
-/* Bytes of image copies a call: what stays in the second-level caches, and what
- * gives Winograd's matrix products enough columns. */
-enum { ADD_BYTES = 1 << 20, WINOGRAD_BYTES = 4 << 20 };
+/* Bytes of image copies a call: what stays in the second-level caches. */
+enum { ADD_BYTES = 1 << 20 };
 
 /* Images as [K,]N,C,H,W in the order they lie. */
 static int64_t image_dims(const hwb_shape *s, bool channels_last, int64_t nchw[4]) {
@@ -101,25 +101,14 @@ bool hwb__cpu_conv_supports(const hwb_kdesc *desc) {
     return true;
 }
 
-/* Direct, whose rounding is that of a plain sum, unless the state allows
- * Winograd's F(4x4,3x3): 1.5 to 2.5 times as fast from 32 channels on, with
- * three to five times the rounding error. */
-static hwb__conv_algorithm choose_algorithm(const hwb__cpu_state *state, const hwb__conv_geom *g) {
-    bool fits = g->groups == 1 && g->c >= 32 && g->o >= 32 && g->c % 16 == 0 && g->o % 16 == 0;
-    for (int i = 0; i < 2; i++)
-        fits = fits && g->kernel[i] == 3 && g->stride[i] == 1 && g->dilation[i] == 1 &&
-               g->pad_lo[i] <= 1 && g->pad_hi[i] <= 1;
-    return state->winograd && fits ? HWB__CONV_WINOGRAD : HWB__CONV_DIRECT;
-}
-
 static hwb__conv_operand result_of(hwb_op op) {
     return op == HWB_OP_CONV ? HWB__CONV_Y : op == HWB_OP_CONV_BWD_DATA ? HWB__CONV_X : HWB__CONV_W;
 }
 
 /* ---- run ----------------------------------------------------------------- */
 
-static char *copy_of(const conv_kernel *k, hwb__conv_operand operand) {
-    return (char *)k->base.state->scratch + k->at[operand];
+static char *copy_of(const conv_kernel *k) {
+    return (char *)k->base.state->scratch + k->copy_at;
 }
 
 /* from[O,C,h,w] -> to[C,O,h,w], turned round: to[c,o,i,j] = from[o,c,h-1-i,w-1-j] */
@@ -147,22 +136,12 @@ static hwb_status refresh(hwb_ctx *ctx, conv_kernel *k, const float *w, const ui
     int64_t copies = k->geom.w_step ? k->geom.loops : 1;
     k->filled = false;
     for (int64_t i = 0; i < copies; i++)
-        HWB_TRY(hwb__dnn_reorder_run(ctx, k->to_own[HWB__CONV_W],
-                                     weights_given(k, w + i * k->geom.w_step),
+        HWB_TRY(hwb__dnn_reorder_run(ctx, k->to_own, weights_given(k, w + i * k->geom.w_step),
                                      k->kept + (size_t)i * k->packed_bytes));
     k->filled = versions != NULL;
     k->source = w;
     k->version = versions ? versions[1] : 0;
     return HWB_OK;
-}
-
-/* An input as oneDNN wants it. */
-static hwb_status give(hwb_ctx *ctx, conv_kernel *k, hwb__conv_operand operand, const float *from,
-                       const void **out) {
-    *out = from;
-    if (!k->to_own[operand]) return HWB_OK;
-    *out = copy_of(k, operand);
-    return hwb__dnn_reorder_run(ctx, k->to_own[operand], from, copy_of(k, operand));
 }
 
 /* The weights of loop i. */
@@ -173,8 +152,12 @@ static hwb_status give_weights(hwb_ctx *ctx, conv_kernel *k, const float *w, int
         *out = k->kept + (shared ? 0 : (size_t)i * k->packed_bytes);
         return HWB_OK;
     }
-    if (k->to_own[HWB__CONV_W] && shared && i > 0) return HWB_OK; /* the copy is still there */
-    return give(ctx, k, HWB__CONV_W, weights_given(k, w + i * k->geom.w_step), out);
+    if (k->to_own && shared && i > 0) return HWB_OK; /* the copy is still there */
+    *out = weights_given(k, w + i * k->geom.w_step);
+    if (!k->to_own) return HWB_OK;
+    HWB_TRY(hwb__dnn_reorder_run(ctx, k->to_own, *out, copy_of(k)));
+    *out = copy_of(k);
+    return HWB_OK;
 }
 
 static void add(float *out, const float *a, const float *b, int64_t n) {
@@ -187,9 +170,8 @@ static hwb_status run_chunk(hwb_ctx *ctx, conv_kernel *k, const void *operand[3]
                             const float *more) {
     hwb__conv_operand r = result_of(k->geom.op);
     float *result = (float *)(uintptr_t)operand[r];
-    for (int i = 0; i < 3; i += 2) /* the images */
-        if (i != (int)r) HWB_TRY(give(ctx, k, (hwb__conv_operand)i, operand[i], &operand[i]));
-    if (k->from_own || k->add_after) operand[r] = copy_of(k, r);
+    if (k->from_own) operand[r] = copy_of(k);
+    if (k->add_after) operand[r] = (char *)k->base.state->scratch + k->sum_at;
     HWB_TRY(hwb__dnn_conv_run(ctx, k->conv, operand[0], operand[1], operand[2],
                               k->base.state->scratch));
     if (k->from_own) return hwb__dnn_reorder_run(ctx, k->from_own, operand[r], result);
@@ -231,23 +213,18 @@ static hwb_status conv_run(hwb_ctx *ctx, hwb__cpu_kernel *kernel, const void *co
 static void conv_free(hwb__cpu_kernel *kernel) {
     conv_kernel *k = (conv_kernel *)kernel;
     hwb__dnn_conv_free(k->conv);
-    for (int i = 0; i < 3; i++) hwb__dnn_reorder_free(k->to_own[i]);
+    hwb__dnn_reorder_free(k->to_own);
     hwb__dnn_reorder_free(k->from_own);
     hwb_free(k->kept);
     hwb_free(k);
 }
 
-/* Images a call: all, or where images are copied a divisor of n whose copies
- * stay in cache.  Weight gradients sum over all images at once. */
-static int64_t choose_chunk(const hwb__conv_geom *g, hwb__conv_algorithm algorithm) {
-    bool adds = g->op == HWB_OP_CONV_BWD_DATA && g->add;
-    bool winograd = algorithm == HWB__CONV_WINOGRAD;
-    int64_t bytes = 0, budget = winograd ? WINOGRAD_BYTES : ADD_BYTES;
-    if (winograd) bytes = hwb__conv_x_size(g) + hwb__conv_y_size(g);
-    else if (adds) bytes = hwb__conv_x_size(g);
-    if (!bytes || g->op == HWB_OP_CONV_BWD_WEIGHTS) return g->n;
-    bytes = bytes / g->n * (int64_t)sizeof(float);
-    int64_t most = budget / bytes < 1 ? 1 : budget / bytes;
+/* Images a call: all, or where the result is copied a divisor of n whose copies
+ * stay in cache. */
+static int64_t choose_chunk(const hwb__conv_geom *g) {
+    if (g->op != HWB_OP_CONV_BWD_DATA || !g->add) return g->n;
+    int64_t bytes = hwb__conv_x_size(g) / g->n * (int64_t)sizeof(float);
+    int64_t most = ADD_BYTES / bytes < 1 ? 1 : ADD_BYTES / bytes;
     int64_t chunk = most < g->n ? most : g->n;
     while (g->n % chunk) chunk--;
     return chunk;
@@ -256,26 +233,22 @@ static int64_t choose_chunk(const hwb__conv_geom *g, hwb__conv_algorithm algorit
 /* Reorders and buffers of a kernel whose primitive exists. */
 static hwb_status make_buffers(hwb_ctx *ctx, conv_kernel *k, bool stable) {
     const hwb__conv_geom *g = &k->geom;
-    hwb__conv_operand r = result_of(g->op);
-    size_t bytes = hwb__cpu_align(hwb__dnn_conv_scratch(k->conv));
-    for (int i = 0; i < 3; i++) {
-        hwb__conv_operand o = (hwb__conv_operand)i;
-        bool same = hwb__dnn_conv_as_given(k->conv, o), weights = o == HWB__CONV_W;
-        if (o != r && !same)
-            HWB_TRY(hwb__dnn_reorder_new(ctx, &k->to_own[i], k->conv, o, false, false));
-        if (o == r && (!same || (weights && g->add)))
-            HWB_TRY(hwb__dnn_reorder_new(ctx, &k->from_own, k->conv, o, true, g->add));
-        if (o == r) k->add_after = g->add && !k->from_own && g->op == HWB_OP_CONV_BWD_DATA;
-        bool keep = weights && k->to_own[i] && stable;
-        bool copied = k->to_own[i] || (o == r && (k->from_own || k->add_after));
-        size_t one = hwb__cpu_align(hwb__dnn_conv_bytes(k->conv, o));
-        k->at[i] = bytes;
-        if (copied && !keep) bytes += one;
-        if (!keep) continue;
-        k->packed_bytes = one;
-        k->kept = hwb_alloc(ctx, (g->w_step ? (size_t)g->loops : 1) * one);
+    bool gradient = g->op == HWB_OP_CONV_BWD_WEIGHTS;
+    bool same = hwb__dnn_conv_as_given(k->conv, HWB__CONV_W);
+    if (!gradient && !same) HWB_TRY(hwb__dnn_reorder_new(ctx, &k->to_own, k->conv, false, false));
+    if (gradient && (!same || g->add))
+        HWB_TRY(hwb__dnn_reorder_new(ctx, &k->from_own, k->conv, true, g->add));
+    k->add_after = g->add && g->op == HWB_OP_CONV_BWD_DATA;
+    k->copy_at = hwb__cpu_align(hwb__dnn_conv_scratch(k->conv));
+    k->packed_bytes = hwb__cpu_align(hwb__dnn_conv_bytes(k->conv, HWB__CONV_W));
+    if (k->to_own && stable) {
+        k->kept = hwb_alloc(ctx, (g->w_step ? (size_t)g->loops : 1) * k->packed_bytes);
         if (!k->kept) return HWB_ENOMEM;
     }
+    size_t bytes = k->copy_at;
+    if ((k->to_own && !k->kept) || k->from_own) bytes += k->packed_bytes;
+    k->sum_at = bytes;
+    if (k->add_after) bytes += hwb__cpu_align(hwb__dnn_conv_bytes(k->conv, HWB__CONV_X));
     k->turned_at = bytes;
     if (k->turned) bytes += hwb__cpu_align((size_t)hwb__conv_w_size(g) * sizeof(float));
     return hwb__cpu_reserve(ctx, k->base.state, bytes);
@@ -302,8 +275,7 @@ static bool turn_round(hwb__conv_geom *g) {
 }
 
 static hwb_status conv_new(hwb_ctx *ctx, hwb__cpu_state *state, hwb__cpu_kernel **out,
-                           const hwb__conv_geom *given, hwb__conv_algorithm algorithm,
-                           bool stable) {
+                           const hwb__conv_geom *given, bool stable) {
     hwb__cpu_kernel *base;
     HWB_TRY(hwb__cpu_kernel_new(ctx, state, &base, sizeof(conv_kernel), "onednn"));
     conv_kernel *k = (conv_kernel *)base;
@@ -311,10 +283,10 @@ static hwb_status conv_new(hwb_ctx *ctx, hwb__cpu_state *state, hwb__cpu_kernel 
     base->free = conv_free;
     base->run = conv_run;
     k->geom = *given;
-    k->turned = algorithm == HWB__CONV_DIRECT && turn_round(&k->geom);
-    bool sum = g->op == HWB_OP_CONV && g->add && algorithm == HWB__CONV_DIRECT;
-    k->chunk = choose_chunk(g, algorithm);
-    hwb_status status = hwb__dnn_conv_new(ctx, state->dnn, &k->conv, g, k->chunk, algorithm, sum);
+    k->turned = turn_round(&k->geom);
+    k->chunk = choose_chunk(g);
+    bool sum = g->op == HWB_OP_CONV && g->add;
+    hwb_status status = hwb__dnn_conv_new(ctx, state->dnn, &k->conv, g, k->chunk, sum);
     if (status == HWB_OK) status = make_buffers(ctx, k, stable);
     if (status == HWB_OK) {
         snprintf(base->name, sizeof base->name, "onednn:%s", hwb__dnn_conv_name(k->conv));
@@ -328,12 +300,9 @@ static hwb_status conv_new(hwb_ctx *ctx, hwb__cpu_state *state, hwb__cpu_kernel 
 hwb_status hwb__cpu_conv_prepare(hwb_ctx *ctx, hwb__cpu_state *state, hwb__cpu_kernel **out,
                                  const hwb_kdesc *desc) {
     hwb__conv_geom g = hwb__conv_geom_of(desc);
-    hwb__conv_algorithm algorithm = choose_algorithm(state, &g);
-    bool stable = (desc->stable & 2u) != 0;
+    if (hwb__cpu_wino_takes(state, &g)) return hwb__cpu_wino_prepare(ctx, state, out, &g);
     hwb_status status = HWB_EUNSUPPORTED;
-    if (g.dtype == HWB_F32) status = conv_new(ctx, state, out, &g, algorithm, stable);
-    if (g.dtype == HWB_F32 && status == HWB_EUNSUPPORTED && algorithm != HWB__CONV_DIRECT)
-        status = conv_new(ctx, state, out, &g, HWB__CONV_DIRECT, stable);
+    if (g.dtype == HWB_F32) status = conv_new(ctx, state, out, &g, (desc->stable & 2u) != 0);
     /* What oneDNN refuses goes through matrix products. */
     if (status == HWB_EUNSUPPORTED) status = hwb__cpu_conv_gemm_prepare(ctx, state, out, desc);
     return status;

@@ -1,9 +1,8 @@
 /*
  * onednn.c: convolution primitives and weight reorders of oneDNN 2.x.
  *
- * A direct convolution fixes the layouts of its images (nhwc or nchw) and leaves
- * that of the weights to oneDNN (format any); a Winograd one leaves all three.
- * Operands that oneDNN wants otherwise than they are given pass through reorders.
+ * A convolution fixes the layouts of its images (nhwc or nchw) and leaves that of
+ * the weights to oneDNN (format any); weights pass through reorders.
  * Memory objects are made once, with no buffer behind them, and get their
  * pointers at every run.  The scratchpad is the caller's.
  */
@@ -69,12 +68,11 @@ void hwb__onednn_close(hwb__onednn *dnn) {
 typedef struct conv_plan {
     dnnl_memory_desc_t md[3]; /* x, w, y as asked for; format any where oneDNN may choose */
     dnnl_dims_t stride, dilate, pad_lo, pad_hi;
-    dnnl_alg_kind_t algorithm;
 } conv_plan;
 
 static hwb_status plan_conv(hwb_ctx *ctx, conv_plan *p, dnnl_memory_desc_t given[3],
-                            const hwb__conv_geom *g, int64_t n, hwb__conv_algorithm algorithm) {
-    bool grouped = g->groups > 1, winograd = algorithm == HWB__CONV_WINOGRAD;
+                            const hwb__conv_geom *g, int64_t n) {
+    bool grouped = g->groups > 1;
     dnnl_dims_t x = {n, g->c, g->h, g->w}, y = {n, g->o, g->oh, g->ow};
     dnnl_dims_t w5 = {g->groups, g->o / g->groups, g->c / g->groups, g->kernel[0], g->kernel[1]};
     dnnl_dims_t w4 = {g->o, g->c, g->kernel[0], g->kernel[1]};
@@ -83,7 +81,7 @@ static hwb_status plan_conv(hwb_ctx *ctx, conv_plan *p, dnnl_memory_desc_t given
     dnnl_format_tag_t tags[3] = {image, grouped ? dnnl_goihw : dnnl_oihw, image};
     for (int i = 0; i < 3; i++) {
         int rank = i == HWB__CONV_W && grouped ? 5 : 4;
-        bool any = winograd || i == HWB__CONV_W;
+        bool any = i == HWB__CONV_W;
         HWB_TRY(check(ctx,
                       dnnl_memory_desc_init_by_tag(&given[i], rank, dims[i], dnnl_f32, tags[i]),
                       "layout"));
@@ -98,7 +96,6 @@ static hwb_status plan_conv(hwb_ctx *ctx, conv_plan *p, dnnl_memory_desc_t given
         p->pad_lo[i] = g->pad_lo[i];
         p->pad_hi[i] = g->pad_hi[i];
     }
-    p->algorithm = winograd ? dnnl_convolution_winograd : dnnl_convolution_direct;
     return HWB_OK;
 }
 
@@ -123,15 +120,14 @@ done:
     return status;
 }
 
-/* Winograd exists for the kind of training only; they compute the same. */
 static hwb_status forward_desc(hwb_ctx *ctx, hwb__onednn *dnn, dnnl_primitive_desc_t *out,
                                const conv_plan *p, const_dnnl_primitive_attr_t attr,
                                dnnl_prop_kind_t kind) {
     dnnl_convolution_desc_t d;
     HWB_TRY(check(ctx,
-                  dnnl_dilated_convolution_forward_desc_init(&d, kind, p->algorithm, &p->md[0],
-                                                             &p->md[1], NULL, &p->md[2], p->stride,
-                                                             p->dilate, p->pad_lo, p->pad_hi),
+                  dnnl_dilated_convolution_forward_desc_init(
+                      &d, kind, dnnl_convolution_direct, &p->md[0], &p->md[1], NULL, &p->md[2],
+                      p->stride, p->dilate, p->pad_lo, p->pad_hi),
                   "convolution"));
     return check(ctx, dnnl_primitive_desc_create(out, &d, attr, dnn->engine, NULL), "convolution");
 }
@@ -143,11 +139,11 @@ static hwb_status backward_desc(hwb_ctx *ctx, hwb__onednn *dnn, dnnl_primitive_d
     dnnl_convolution_desc_t d;
     dnnl_status_t made = op == HWB_OP_CONV_BWD_DATA
                              ? dnnl_dilated_convolution_backward_data_desc_init(
-                                   &d, p->algorithm, &p->md[0], &p->md[1], &p->md[2], p->stride,
-                                   p->dilate, p->pad_lo, p->pad_hi)
+                                   &d, dnnl_convolution_direct, &p->md[0], &p->md[1], &p->md[2],
+                                   p->stride, p->dilate, p->pad_lo, p->pad_hi)
                              : dnnl_dilated_convolution_backward_weights_desc_init(
-                                   &d, p->algorithm, &p->md[0], &p->md[1], NULL, &p->md[2],
-                                   p->stride, p->dilate, p->pad_lo, p->pad_hi);
+                                   &d, dnnl_convolution_direct, &p->md[0], &p->md[1], NULL,
+                                   &p->md[2], p->stride, p->dilate, p->pad_lo, p->pad_hi);
     if (made == dnnl_success) made = dnnl_primitive_desc_create(out, &d, attr, dnn->engine, hint);
     dnnl_primitive_desc_destroy(hint);
     return check(ctx, made, "convolution backward");
@@ -181,8 +177,7 @@ static hwb_status finish_conv(hwb_ctx *ctx, hwb__dnn_conv *conv, const_dnnl_prim
 }
 
 hwb_status hwb__dnn_conv_new(hwb_ctx *ctx, hwb__onednn *dnn, hwb__dnn_conv **out,
-                             const hwb__conv_geom *geom, int64_t n, hwb__conv_algorithm algorithm,
-                             bool add) {
+                             const hwb__conv_geom *geom, int64_t n, bool add) {
     hwb__dnn_conv *conv = calloc(1, sizeof *conv);
     if (!conv) return hwb_fail(ctx, HWB_ENOMEM, "oneDNN: no memory for a convolution");
     conv->dnn = dnn;
@@ -190,12 +185,11 @@ hwb_status hwb__dnn_conv_new(hwb_ctx *ctx, hwb__onednn *dnn, hwb__dnn_conv **out
     dnnl_primitive_attr_t attr = NULL;
     dnnl_primitive_desc_t pd = NULL;
     hwb_status status;
-    HWB_GOTO(done, status, plan_conv(ctx, &plan, conv->given, geom, n, algorithm));
+    HWB_GOTO(done, status, plan_conv(ctx, &plan, conv->given, geom, n));
     HWB_GOTO(done, status, make_attr(ctx, &attr, add));
-    dnnl_prop_kind_t kind =
-        algorithm == HWB__CONV_WINOGRAD ? dnnl_forward_training : dnnl_forward_inference;
-    status = geom->op == HWB_OP_CONV ? forward_desc(ctx, dnn, &pd, &plan, attr, kind)
-                                     : backward_desc(ctx, dnn, &pd, &plan, attr, geom->op);
+    status = geom->op == HWB_OP_CONV
+                 ? forward_desc(ctx, dnn, &pd, &plan, attr, dnnl_forward_inference)
+                 : backward_desc(ctx, dnn, &pd, &plan, attr, geom->op);
     if (status == HWB_OK) status = finish_conv(ctx, conv, pd, geom->op);
 done:
     if (pd) dnnl_primitive_desc_destroy(pd);
@@ -252,12 +246,12 @@ const char *hwb__dnn_conv_name(const hwb__dnn_conv *conv) {
 /* ---- reorders ------------------------------------------------------------ */
 
 hwb_status hwb__dnn_reorder_new(hwb_ctx *ctx, hwb__dnn_reorder **out, const hwb__dnn_conv *conv,
-                                hwb__conv_operand operand, bool back, bool add) {
+                                bool back, bool add) {
     hwb__dnn_reorder *reorder = calloc(1, sizeof *reorder);
     if (!reorder) return hwb_fail(ctx, HWB_ENOMEM, "oneDNN: no memory for a reorder");
     reorder->dnn = conv->dnn;
-    const dnnl_memory_desc_t *from = back ? &conv->used[operand] : &conv->given[operand];
-    const dnnl_memory_desc_t *to = back ? &conv->given[operand] : &conv->used[operand];
+    const dnnl_memory_desc_t *from = back ? &conv->used[HWB__CONV_W] : &conv->given[HWB__CONV_W];
+    const dnnl_memory_desc_t *to = back ? &conv->given[HWB__CONV_W] : &conv->used[HWB__CONV_W];
     dnnl_engine_t engine = conv->dnn->engine;
     dnnl_primitive_attr_t attr = NULL;
     dnnl_primitive_desc_t pd = NULL;

@@ -1,0 +1,223 @@
+/*
+ * cuda_memory.c: device memory and copies.
+ *
+ * The allocator keeps what is freed in lists by size class (eight classes to a
+ * power of two, 512 bytes the least) and hands it out again at once: everything
+ * of a context runs on one stream, so a block's next user starts when its last
+ * one is done.  When the device is out of memory the lists are given back and the
+ * request is tried once more.
+ *
+ * Copies from the host go through cudaMemcpyAsync, which takes pageable memory
+ * as it is when it returns, so the host may write on.  mem_get waits.
+ */
+#include "cuda_i.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* ---- the allocator ----------------------------------------------------------------- */
+
+enum { CLASSES_PER_OCTAVE = 8, N_CLASSES = 40 * CLASSES_PER_OCTAVE, BUCKETS = 4096 };
+
+typedef struct block {
+    void *at;
+    size_t bytes; /* of its class */
+    int class;
+    struct block *next; /* in its bucket while used, in its class while free */
+} block;
+
+struct hwb__cuda_pool {
+    block *used[BUCKETS]; /* by address */
+    block *idle[N_CLASSES];
+    block *retired; /* scratch that captured graphs may name */
+};
+
+/* The class of a size and the class's own size: 512 * 2^o * (1 + c/8). */
+static int class_of(size_t bytes, size_t *rounded) {
+    size_t base = 512;
+    for (int octave = 0; octave < N_CLASSES / CLASSES_PER_OCTAVE; octave++, base *= 2) {
+        if (bytes > 2 * base - base / CLASSES_PER_OCTAVE) continue;
+        size_t step = base / CLASSES_PER_OCTAVE;
+        size_t c = bytes <= base ? 0 : (bytes - base + step - 1) / step;
+        *rounded = base + c * step;
+        return octave * CLASSES_PER_OCTAVE + (int)c;
+    }
+    return -1;
+}
+
+static block **bucket_of(hwb__cuda_pool *pool, const void *p) {
+    return &pool->used[((uintptr_t)p >> 9) % BUCKETS];
+}
+
+hwb_status hwb__cuda_pool_new(hwb_ctx *ctx, hwb__cuda_pool **out) {
+    *out = calloc(1, sizeof(**out));
+    return *out ? HWB_OK : hwb__cuda_oom(ctx);
+}
+
+static void give_back(block **list) {
+    while (*list) {
+        block *b = *list;
+        *list = b->next;
+        cudaFree(b->at);
+        free(b);
+    }
+}
+
+static void give_back_idle(hwb__cuda_pool *pool) {
+    for (int i = 0; i < N_CLASSES; i++) give_back(&pool->idle[i]);
+}
+
+void hwb__cuda_pool_free(hwb__cuda_pool *pool) {
+    if (!pool) return;
+    give_back_idle(pool);
+    give_back(&pool->retired);
+    for (int i = 0; i < BUCKETS; i++) give_back(&pool->used[i]);
+    free(pool);
+}
+
+/* New memory from the device; waits for the stream before it gives blocks back. */
+static cudaError_t fresh(hwb__cuda *s, block *b) {
+    cudaError_t e = cudaMalloc(&b->at, b->bytes);
+    if (e != cudaErrorMemoryAllocation) return e;
+    cudaGetLastError();
+    cudaStreamSynchronize(s->stream);
+    give_back_idle(s->pool);
+    return cudaMalloc(&b->at, b->bytes);
+}
+
+void *hwb__cuda_mem_alloc(hwb_ctx *ctx, void *state, size_t bytes) {
+    hwb__cuda *s = state;
+    size_t rounded = 0;
+    int class = class_of(bytes ? bytes : 1, &rounded);
+    if (class < 0) {
+        hwb__cuda_fail(ctx, HWB_ENOMEM, "cuda: %zu bytes are more than any device has", bytes);
+        return NULL;
+    }
+    block *b = s->pool->idle[class];
+    if (b) {
+        s->pool->idle[class] = b->next;
+    } else {
+        if (!(b = calloc(1, sizeof(*b)))) {
+            hwb__cuda_oom(ctx);
+            return NULL;
+        }
+        b->bytes = rounded;
+        b->class = class;
+        cudaError_t e = cudaSetDevice(s->index);
+        if (e == cudaSuccess) e = fresh(s, b);
+        if (e != cudaSuccess) {
+            free(b);
+            hwb__cuda_check(ctx, e, "cudaMalloc");
+            if (e == cudaErrorMemoryAllocation)
+                hwb__cuda_fail(ctx, HWB_ENOMEM, "cuda: no %.1f MiB left on the device",
+                               (double)rounded / 1048576.0);
+            return NULL;
+        }
+    }
+    block **bucket = bucket_of(s->pool, b->at);
+    b->next = *bucket;
+    *bucket = b;
+    hwb__cuda_host->count_device(s->ctx, (int64_t)b->bytes);
+    return b->at;
+}
+
+/* The used block at p, taken out of its bucket; NULL when there is none. */
+static block *take(hwb__cuda_pool *pool, const void *p) {
+    for (block **at = bucket_of(pool, p); *at; at = &(*at)->next)
+        if ((*at)->at == p) {
+            block *b = *at;
+            *at = b->next;
+            return b;
+        }
+    return NULL;
+}
+
+void hwb__cuda_mem_free(void *state, void *p) {
+    hwb__cuda *s = state;
+    block *b = p ? take(s->pool, p) : NULL;
+    if (!b) return;
+    hwb__cuda_host->count_device(s->ctx, -(int64_t)b->bytes);
+    b->next = s->pool->idle[b->class];
+    s->pool->idle[b->class] = b;
+}
+
+hwb_status hwb__cuda_scratch(hwb_ctx *ctx, hwb__cuda *s, size_t bytes) {
+    if (bytes <= s->scratch_bytes) return HWB_OK;
+    size_t most = bytes > 2 * s->scratch_bytes ? bytes : 2 * s->scratch_bytes;
+    void *p = hwb__cuda_mem_alloc(ctx, s, most);
+    if (!p) return HWB_ENOMEM;
+    block *old = s->scratch ? take(s->pool, s->scratch) : NULL;
+    if (old) {
+        old->next = s->pool->retired;
+        s->pool->retired = old;
+    }
+    s->scratch = p;
+    s->scratch_bytes = most;
+    return HWB_OK;
+}
+
+/* ---- copies ----------------------------------------------------------------------------- */
+
+hwb_status hwb__cuda_mem_put(hwb_ctx *ctx, void *state, void *dst, const void *host, size_t bytes) {
+    hwb__cuda *s = state;
+    if (bytes == 0) return HWB_OK;
+    HWB_CUDA_TRY(ctx, cudaSetDevice(s->index));
+    HWB_CUDA_TRY(ctx, cudaMemcpyAsync(dst, host, bytes, cudaMemcpyHostToDevice, s->stream));
+    return HWB_OK;
+}
+
+hwb_status hwb__cuda_mem_copy(hwb_ctx *ctx, void *state, void *dst, const void *src, size_t bytes) {
+    hwb__cuda *s = state;
+    if (bytes == 0) return HWB_OK;
+    HWB_CUDA_TRY(ctx, cudaSetDevice(s->index));
+    HWB_CUDA_TRY(ctx, cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDeviceToDevice, s->stream));
+    return HWB_OK;
+}
+
+/* What an index kernel found (cuda_index.c): place + 1 of the first bad index. */
+static hwb_status check_fault(hwb_ctx *ctx, hwb__cuda *s) {
+    if (!*s->host_fault) return HWB_OK;
+    long long place = (long long)*s->host_fault - 1;
+    *s->host_fault = 0;
+    HWB_CUDA_TRY(ctx, cudaMemsetAsync(s->fault, 0, sizeof(*s->fault), s->stream));
+    return hwb__cuda_fail(ctx, HWB_EARG,
+                          "cuda: an index at place %lld of a gather or scatter is out of range",
+                          place);
+}
+
+/* Waits for the stream in slices, so that Ctrl-C is answered; work that is under
+ * way is never killed. */
+static hwb_status wait_for(hwb_ctx *ctx, hwb__cuda *s) {
+    const struct timespec slice = {0, 200000};
+    for (int turn = 0; turn < 2000; turn++) { /* soon done, mostly: no sleep */
+        cudaError_t e = cudaStreamQuery(s->stream);
+        if (e == cudaSuccess) return HWB_OK;
+        if (e != cudaErrorNotReady) return hwb__cuda_check(ctx, e, "work on the stream");
+    }
+    while (!hwb__cuda_host->interrupted()) {
+        cudaError_t e = cudaStreamQuery(s->stream);
+        if (e == cudaSuccess) return HWB_OK;
+        if (e != cudaErrorNotReady) return hwb__cuda_check(ctx, e, "work on the stream");
+        nanosleep(&slice, NULL);
+    }
+    HWB_CUDA_TRY(ctx, cudaStreamSynchronize(s->stream)); /* buffers may be freed after this */
+    return HWB_OK;
+}
+
+hwb_status hwb__cuda_sync(hwb_ctx *ctx, void *state) {
+    hwb__cuda *s = state;
+    HWB_CUDA_TRY(ctx, cudaSetDevice(s->index));
+    HWB_CUDA_TRY(ctx, cudaMemcpyAsync(s->host_fault, s->fault, sizeof(*s->fault),
+                                      cudaMemcpyDeviceToHost, s->stream));
+    HWB_TRY(wait_for(ctx, s));
+    return check_fault(ctx, s);
+}
+
+hwb_status hwb__cuda_mem_get(hwb_ctx *ctx, void *state, void *host, const void *src, size_t bytes) {
+    hwb__cuda *s = state;
+    HWB_CUDA_TRY(ctx, cudaSetDevice(s->index));
+    if (bytes)
+        HWB_CUDA_TRY(ctx, cudaMemcpyAsync(host, src, bytes, cudaMemcpyDeviceToHost, s->stream));
+    return hwb__cuda_sync(ctx, state);
+}

@@ -1,0 +1,31 @@
+/*
+ * cuda_prelude.c: what every kernel's source begins with: names of types, and the
+ * element functions of ops.def where CUDA has none of that meaning.
+ *
+ * R is the type of a group's registers.  A NaN operand makes every result but a
+ * comparison's NaN, as on the other backends.  Conversions to integers truncate
+ * toward zero and saturate; NaN gives 0.
+ */
+#include "cuda_i.h"
+
+const char hwb__cuda_prelude[] =
+    "typedef unsigned char u8;\n"
+    "typedef unsigned int u32;\n"
+    "typedef long long i64;\n"
+    "typedef unsigned long long u64;\n"
+    "typedef struct { u32 d, m, s, unused; } divisor;\n"
+    "template <class T, int V> struct alignas(sizeof(T) * V) pack { T at[V]; };\n"
+    "__device__ inline u32 over(u32 n, divisor d) { return (__umulhi(n, d.m) + n) >> d.s; }\n"
+    "template <class R> __device__ inline R f_relu(R a) { return a <= (R)0 ? (R)0 : a; }\n"
+    "template <class R> __device__ inline R f_max(R a, R b) { return a > b || a != a ? a : b; }\n"
+    "template <class R> __device__ inline R f_min(R a, R b) { return a < b || a != a ? a : b; }\n"
+    "template <class R> __device__ inline R f_sign(R a) {\n"
+    "    return a > (R)0 ? (R)1 : a < (R)0 ? (R)-1 : a; }\n"
+    "__device__ inline float f_sigmoid(float a) {\n"
+    "    float e = expf(-fabsf(a));\n"
+    "    return a >= 0 ? 1.0f / (1.0f + e) : a < 0 ? e / (1.0f + e) : a; }\n"
+    "__device__ inline double f_sigmoid(double a) {\n"
+    "    double e = exp(-fabs(a));\n"
+    "    return a >= 0 ? 1.0 / (1.0 + e) : a < 0 ? e / (1.0 + e) : a; }\n"
+    "__device__ inline i64 f_whole(double x, double low, double high, i64 least, i64 most) {\n"
+    "    return x >= high ? most : x <= low ? least : x == x ? (i64)x : 0; }\n";

@@ -1,0 +1,239 @@
+/*
+ * cpu_wino.c: 3x3 convolutions of stride 1 by Winograd's algorithm (cpu_wino_i.h),
+ * straight on channels-last float32 images, in all three directions.
+ *
+ *   forward        weights are transformed first, then blocks of tiles
+ *   backward-data  is a forward convolution with the weights turned round
+ *   gradient       sums over tiles in the transformed domain, transformed back once
+ *
+ * Threads share the tiles of a layer of few channels.  Of one with many, each
+ * takes 64 outputs at a time and transforms just their weights, which then stay in
+ * cache.  A gradient's tiles are divided into a number of slots that depends on
+ * the shape alone, each with a sum of its own; so no result depends on the number
+ * of threads.
+ *
+ * Nothing is kept between runs: to transform weights costs 1 to 5 % of a run.
+ */
+#include "backend/cpu/cpu_i.h"
+#include "backend/cpu/cpu_wino_i.h"
+
+#include <stdio.h>
+
+enum {
+    BLOCK = 32,           /* tiles of a block */
+    GRADIENT_BLOCK = 128, /* where sums are too large for the second-level cache */
+    WIDE = 64,            /* outputs a thread takes of a layer with many channels */
+    MANY = 128 * 128,     /* more weights (of one tap) than that are many */
+    SLOT_TILES = 96,      /* least tiles of a slot */
+    MAX_SLOTS = 8
+};
+
+typedef struct wino_kernel {
+    hwb__cpu_kernel base;
+    const struct hwb__wino *inner;
+    hwb__conv_geom conv;
+    hwb__wino_geom geom;
+    bool wide;                       /* by outputs, WIDE at a time */
+    int64_t slots;                   /* of a gradient */
+    int64_t own_at, v_at, m_at, own; /* floats: of weights or sums, blocks; of one thread */
+} wino_kernel;
+
+/* ---- geometry -------------------------------------------------------------- */
+
+static hwb__wino_geom geom_of(const hwb__conv_geom *c) {
+    hwb__wino_geom g = {c->n,  c->h, c->w,         c->c,         c->oh,
+                        c->ow, c->o, c->pad_lo[0], c->pad_lo[1], .block = BLOCK};
+    if (c->op == HWB_OP_CONV_BWD_DATA) {
+        g.h = c->oh, g.w = c->ow, g.c = c->o;
+        g.oh = c->h, g.ow = c->w, g.o = c->c;
+        g.top = 2 - c->pad_lo[0];
+        g.left = 2 - c->pad_lo[1];
+    }
+    g.rows = (g.oh + 3) / 4;
+    g.cols = (g.ow + 3) / 4;
+    return g;
+}
+
+/* A tile costs a quarter of its direct multiplications when all of it is needed;
+ * few tiles do not pay for the transformed weights. */
+bool hwb__cpu_wino_takes(const hwb__cpu_state *state, const hwb__conv_geom *c) {
+    if (!state->wino || c->dtype != HWB_F32 || !c->channels_last || c->groups != 1) return false;
+    if (c->c % state->wino->lanes || c->o % state->wino->lanes) return false;
+    for (int i = 0; i < 2; i++)
+        if (c->kernel[i] != 3 || c->stride[i] != 1 || c->dilation[i] != 1 || c->pad_lo[i] > 2 ||
+            c->pad_hi[i] > 2)
+            return false;
+    hwb__wino_geom g = geom_of(c);
+    int64_t used = g.n * g.oh * g.ow, tiles = hwb__wino_tiles(&g);
+    return used >= 8 * 16 && used >= 8 * tiles;
+}
+
+/* ---- run ------------------------------------------------------------------- */
+
+static float *own_scratch(const wino_kernel *k, int64_t part) {
+    return (float *)k->base.state->scratch + k->own_at + part * k->own;
+}
+
+/* Tiles or outputs of part i of n, by whole `unit`s. */
+static int64_t share(int64_t total, int64_t unit, int64_t i, int64_t n) {
+    int64_t at = (total + unit - 1) / unit * i / n * unit;
+    return at < total ? at : total;
+}
+
+static void forward_tiles(const wino_kernel *k, const float *in, const float *u, const float *more,
+                          float *out, int64_t o0, int64_t on, int64_t first, int64_t end,
+                          float *own) {
+    const hwb__wino_geom *g = &k->geom;
+    for (int64_t t = first; t < end; t += g->block)
+        k->inner->forward(g, in, u, more, out, t, end - t < g->block ? end - t : g->block, o0, on,
+                          own + k->v_at, own + k->m_at);
+}
+
+static void forward_few(const wino_kernel *k, const float *in, const float *w, const float *more,
+                        float *out) {
+    const hwb__wino_geom *g = &k->geom;
+    float *u = k->base.state->scratch;
+    bool turned = k->conv.op == HWB_OP_CONV_BWD_DATA;
+    int64_t lanes = k->inner->lanes, tiles = hwb__wino_tiles(g), parts = k->base.threads;
+#pragma omp parallel num_threads(k->base.threads)
+    {
+#pragma omp for schedule(static)
+        for (int64_t j = 0; j < g->o; j += lanes)
+            k->inner->weights(g, w, turned, 0, g->o, j, j + lanes, u);
+#pragma omp for schedule(static)
+        for (int64_t i = 0; i < parts; i++)
+            forward_tiles(k, in, u, more, out, 0, g->o, share(tiles, 8, i, parts),
+                          share(tiles, 8, i + 1, parts), own_scratch(k, i));
+    }
+}
+
+static int64_t width_at(const hwb__wino_geom *g, int64_t o0) {
+    return g->o - o0 < WIDE ? g->o - o0 : WIDE;
+}
+
+static void forward_wide(const wino_kernel *k, const float *in, const float *w, const float *more,
+                         float *out) {
+    const hwb__wino_geom *g = &k->geom;
+    bool turned = k->conv.op == HWB_OP_CONV_BWD_DATA;
+    int64_t items = (g->o + WIDE - 1) / WIDE, parts = k->base.threads;
+#pragma omp parallel for num_threads(k->base.threads) schedule(static)
+    for (int64_t i = 0; i < parts; i++)
+        for (int64_t j = items * i / parts; j < items * (i + 1) / parts; j++) {
+            int64_t o0 = j * WIDE, on = width_at(g, o0);
+            float *own = own_scratch(k, i);
+            k->inner->weights(g, w, turned, o0, on, 0, on, own);
+            forward_tiles(k, in, own, more, out, o0, on, 0, hwb__wino_tiles(g), own);
+        }
+}
+
+static void gradient_tiles(const wino_kernel *k, const float *x, const float *y, int64_t o0,
+                           int64_t on, int64_t first, int64_t end, float *s, float *own) {
+    const hwb__wino_geom *g = &k->geom;
+    for (int64_t t = first; t < end; t += g->block)
+        k->inner->gradient(g, x, y, t, end - t < g->block ? end - t : g->block, o0, on, s,
+                           t > first, own + k->v_at, own + k->m_at);
+}
+
+static void gradient_few(const wino_kernel *k, const float *x, const float *y, const float *more,
+                         float *w) {
+    const hwb__wino_geom *g = &k->geom;
+    float *s = k->base.state->scratch;
+    int64_t lanes = k->inner->lanes, tiles = hwb__wino_tiles(g), parts = k->base.threads;
+    int64_t slots = k->slots, step = hwb__wino_weights(g, g->o);
+#pragma omp parallel num_threads(k->base.threads)
+    {
+#pragma omp for schedule(static)
+        for (int64_t i = 0; i < parts; i++)
+            for (int64_t j = slots * i / parts; j < slots * (i + 1) / parts; j++)
+                gradient_tiles(k, x, y, 0, g->o, share(tiles, 8, j, slots),
+                               share(tiles, 8, j + 1, slots), s + j * step, own_scratch(k, i));
+#pragma omp for schedule(static)
+        for (int64_t c = 0; c < g->c; c += lanes)
+            k->inner->finish(g, s, slots, step, 0, g->o, c, c + lanes, more, w);
+    }
+}
+
+static void gradient_wide(const wino_kernel *k, const float *x, const float *y, const float *more,
+                          float *w) {
+    const hwb__wino_geom *g = &k->geom;
+    int64_t items = (g->o + WIDE - 1) / WIDE, parts = k->base.threads;
+#pragma omp parallel for num_threads(k->base.threads) schedule(static)
+    for (int64_t i = 0; i < parts; i++)
+        for (int64_t j = items * i / parts; j < items * (i + 1) / parts; j++) {
+            int64_t o0 = j * WIDE, on = width_at(g, o0);
+            float *own = own_scratch(k, i);
+            gradient_tiles(k, x, y, o0, on, 0, hwb__wino_tiles(g), own, own);
+            k->inner->finish(g, own, 1, 0, o0, on, 0, g->c, more, w);
+        }
+}
+
+static hwb_status wino_run(hwb_ctx *ctx, hwb__cpu_kernel *kernel, const void *const *in,
+                           const uint64_t *versions, void *const *out) {
+    const wino_kernel *k = (const wino_kernel *)kernel;
+    const hwb__conv_geom *c = &k->conv;
+    (void)ctx;
+    (void)versions;
+    bool data = c->op == HWB_OP_CONV_BWD_DATA, gradient = c->op == HWB_OP_CONV_BWD_WEIGHTS;
+    int64_t step0 = data ? c->y_step : c->x_step, step1 = gradient ? c->y_step : c->w_step;
+    int64_t step = gradient ? c->w_step : data ? c->x_step : c->y_step;
+    for (int64_t i = 0; i < c->loops; i++) {
+        const float *a = (const float *)in[0] + i * step0, *b = (const float *)in[1] + i * step1;
+        const float *more = c->add ? (const float *)in[2] + i * step : NULL;
+        float *to = (float *)out[0] + i * step;
+        if (gradient) (k->wide ? gradient_wide : gradient_few)(k, a, b, more, to);
+        else (k->wide ? forward_wide : forward_few)(k, a, b, more, to);
+    }
+    return HWB_OK;
+}
+
+/* ---- prepare --------------------------------------------------------------- */
+
+static void wino_free(hwb__cpu_kernel *kernel) {
+    hwb_free(kernel);
+}
+
+/* Slots of a gradient: as many as are of use, and as fit 10 MB with their sums; with
+ * less than two, threads share the outputs instead. */
+static int64_t choose_slots(const hwb__wino_geom *g) {
+    int64_t slots = hwb__wino_tiles(g) / SLOT_TILES;
+    int64_t most = (10 << 20) / (hwb__wino_weights(g, g->o) * (int64_t)sizeof(float));
+    if (slots > MAX_SLOTS) slots = MAX_SLOTS;
+    return slots < most ? slots : most;
+}
+
+static void plan(wino_kernel *k) {
+    hwb__wino_geom *g = &k->geom;
+    bool gradient = k->conv.op == HWB_OP_CONV_BWD_WEIGHTS;
+    k->wide = g->c * g->o > MANY && g->o >= 2 * WIDE;
+    k->slots = 1;
+    if (gradient && !k->wide) {
+        k->slots = choose_slots(g);
+        if (k->slots < 1) k->slots = 1;
+    }
+    if (gradient && k->wide) g->block = GRADIENT_BLOCK;
+    int64_t tiles = (hwb__wino_tiles(g) + 7) / 8 * 8, on = k->wide ? width_at(g, 0) : g->o;
+    if (g->block > tiles) g->block = tiles;
+    k->v_at = k->wide ? hwb__wino_weights(g, on) : 0;
+    k->m_at = k->v_at + hwb__wino_block(g, g->c);
+    k->own = k->m_at + hwb__wino_block(g, on);
+    k->own_at = k->wide ? 0 : k->slots * hwb__wino_weights(g, g->o);
+}
+
+hwb_status hwb__cpu_wino_prepare(hwb_ctx *ctx, hwb__cpu_state *state, hwb__cpu_kernel **out,
+                                 const hwb__conv_geom *conv) {
+    hwb__cpu_kernel *base;
+    HWB_TRY(hwb__cpu_kernel_new(ctx, state, &base, sizeof(wino_kernel), ""));
+    wino_kernel *k = (wino_kernel *)base;
+    base->run = wino_run;
+    base->free = wino_free;
+    snprintf(base->name, sizeof base->name, "winograd:%s", state->wino->name);
+    k->inner = state->wino;
+    k->conv = *conv;
+    k->geom = geom_of(conv);
+    plan(k);
+    int64_t floats = k->own_at + base->threads * k->own;
+    hwb_status status = hwb__cpu_reserve(ctx, state, (size_t)floats * sizeof(float));
+    if (status == HWB_OK) *out = base;
+    else wino_free(base);
+    return status;
+}

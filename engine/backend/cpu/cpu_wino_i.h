@@ -1,0 +1,75 @@
+/*
+ * cpu_wino_i.h: Winograd's convolution F(4x4,3x3) on channels-last images
+ * (Lavin & Gray 2015, arXiv:1509.09308): 36 multiplications where the direct
+ * sum takes 144.  The inner parts are compiled once for each instruction set.
+ *
+ *   forward   Y = A'[ sum_c (G w G') . (B' x B) ]A      x: 6x6 tiles, Y: 4x4 tiles
+ *   gradient  W = G'[ sum_t (A y A') . (B' x B) ]G      its transpose in w
+ *
+ * with . the elementwise product of 6x6 tiles, ' the transpose, c input channels
+ * and t tiles.  For each of the 36 elements the sum is a matrix product:
+ *
+ *   forward   m[t,o] = v[t,c] u[c,o]        gradient  s[c,o] = v[t,c]' z[t,o]
+ *
+ * Interpolation points 0, +-5/8, +-3/2, infinity: they round half as much as
+ * 0, +-1, +-2 (measured), and their squares are exact.
+ */
+#ifndef HWB_CPU_WINO_I_H
+#define HWB_CPU_WINO_I_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* out[n,oh,ow,o] = in[n,h,w,c] * w, 3x3, stride 1; top and left: padding.  Of
+ * the gradient, in and out are both read. */
+typedef struct hwb__wino_geom {
+    int64_t n, h, w, c, oh, ow, o, top, left;
+    int64_t rows, cols; /* tiles of an image */
+    int64_t block;      /* tiles that are transformed, multiplied and transformed back in cache */
+} hwb__wino_geom;
+
+enum { WINO_POINTS = 36 };
+
+static inline int64_t hwb__wino_tiles(const hwb__wino_geom *g) {
+    return g->n * g->rows * g->cols;
+}
+
+/* Floats of transformed weights, or of sums of them, of `on` outputs: 36 matrices
+ * [c,on], each in panels of at most two vectors of outputs, one behind the other.
+ * The matrices lie a cache line more apart than they are long, so that their
+ * equal elements do not compete for the same lines of a cache. */
+static inline int64_t hwb__wino_weights(const hwb__wino_geom *g, int64_t on) {
+    return WINO_POINTS * (g->c * on + 16);
+}
+
+/* Floats of a transformed block of tiles [36][block,channels]. */
+static inline int64_t hwb__wino_block(const hwb__wino_geom *g, int64_t channels) {
+    return WINO_POINTS * (g->block * channels + 16);
+}
+
+/* Work on outputs o0..o0+on-1, o0 a multiple of two vectors. */
+struct hwb__wino {
+    const char *name;
+    int64_t lanes; /* channels are multiples of it */
+    /* w[o,c,3,3] -> u of outputs o0+j0..o0+j1-1, by vectors; turned: w is [c,o,3,3] and
+     * turned round (backward-data as a forward convolution) */
+    void (*weights)(const hwb__wino_geom *g, const float *w, bool turned, int64_t o0, int64_t on,
+                    int64_t j0, int64_t j1, float *u);
+    /* out of `count` tiles from the first; more: what is added to them, or NULL; v, m:
+     * blocks of c and on channels */
+    void (*forward)(const hwb__wino_geom *g, const float *in, const float *u, const float *more,
+                    float *out, int64_t first, int64_t count, int64_t o0, int64_t on, float *v,
+                    float *m);
+    /* s (laid out as u; add: adds to it) = sums over `count` tiles from the first */
+    void (*gradient)(const hwb__wino_geom *g, const float *in, const float *out, int64_t first,
+                     int64_t count, int64_t o0, int64_t on, float *s, bool add, float *v, float *z);
+    /* adds up `slots` sums, slot_step apart; writes w[o,c,3,3] (more: plus that) of
+     * inputs c0..c1-1, by vectors */
+    void (*finish)(const hwb__wino_geom *g, const float *s, int64_t slots, int64_t slot_step,
+                   int64_t o0, int64_t on, int64_t c0, int64_t c1, const float *more, float *w);
+};
+
+extern const struct hwb__wino hwb__wino_avx2, hwb__wino_avx512;
+
+#endif
