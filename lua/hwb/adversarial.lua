@@ -58,37 +58,44 @@ end
 ---------------------------------------------------------------------------
 -- directions
 
+-- Curvature below this share of the largest one seen is rounding: a network with kinks has
+-- an H of rank classes - 1, which conjugate gradients exhaust.
+local flat_share = { float32 = 1e-5, float64 = 1e-11 }
+
+local function count(mask) return mask:to("int64"):sum():item() end
+
 --- (H + damping)^-1 g of every image at once by conjugate gradients, each with its own
--- coefficients.  An image whose solve meets a direction without positive curvature keeps
--- what it has, at first the gradient itself.  Returns the solutions and
--- {iterations=, stopped= (images that met one), residual= (the worst |r|/|g| of the others)}.
+-- coefficients.  An image is done when |r| <= tol |g|, or when it meets a direction without
+-- positive curvature; it gets its iterate of smallest residual, the gradient itself where
+-- there was no step.  Returns the solutions and {iterations=, stopped= (images that met
+-- such a direction), concave= (those at once), residual= (mean |r|/|g|)}.
 function adversarial.newton(m, x, y, o)
   o = o or {}
   local f, damping, tol = loss_of(m, y, o), o.damping or 0, o.tol or 1e-3
-  local g = hwb.grad(f)(x)
-  local r, p, z = g, g, g * 0
-  local rr = dots(r, r)
-  local goal = rr * (tol * tol)
-  local open = rr:gt(0)
-  local stopped, iterations = open:logical_not():logical_and(open), 0
-  local zero = rr * 0
-  while iterations < (o.maxiter or 20) and open:to("int64"):sum():item() > 0 do
+  local cut, g = flat_share[x:dtype()], hwb.grad(f)(x)
+  local gg = dots(g, g)
+  local zero, open = gg * 0, gg:gt(0)
+  local r, p, z, rr = g, g, g * 0, gg
+  local best, least, stopped, concave, steepest, iterations = z, gg, 0, 0, zero, 0
+  while iterations < (o.maxiter or 20) and count(open) > 0 do
     iterations = iterations + 1
     local hp = hwb.hvp(f, x, p) + p * damping
-    local php = dots(p, hp)
-    -- rounding alone gives a direction in H's null space a curvature of either sign
-    local flat = php:le(dots(p, p):sqrt() * dots(hp, hp):sqrt() * 1e-6):logical_and(open)
-    stopped = stopped:logical_or(flat)
-    if iterations == 1 then z = hwb.where(flat, g, z) end
+    local pp, php = dots(p, p), dots(p, hp)
+    local flat = php:le(pp * steepest * cut):logical_and(open)
+    stopped = stopped + count(flat)
+    if iterations == 1 then best, concave = hwb.where(flat, g, best), count(flat) end
     open = open:logical_and(flat:logical_not())
+    steepest = hwb.maximum(steepest, hwb.where(open, php / pp, zero))
     local alpha = hwb.where(open, rr / php, zero)
     z, r = z + p * alpha, r - hp * alpha
     local new = dots(r, r)
-    open = open:logical_and(new:gt(goal))
+    local better = new:lt(least):logical_and(open)
+    best, least = hwb.where(better, z, best), hwb.where(better, new, least)
+    open = open:logical_and(new:gt(gg * (tol * tol)))
     p, rr = r + p * hwb.where(open, new / rr, zero), new
   end
-  local worst = hwb.where(stopped:logical_or(dots(g, g):le(0)), zero, (rr / dots(g, g)):sqrt()):max():item()
-  return z, { iterations = iterations, stopped = stopped:to("int64"):sum():item(), residual = worst }
+  local residual = hwb.where(gg:gt(0), (least / gg):sqrt(), zero):mean():item()
+  return best, { iterations = iterations, stopped = stopped, concave = concave, residual = residual }
 end
 
 -- What does not depend on eps: x + eps d.

@@ -147,7 +147,7 @@ function hwb.adversarial.l2hess(m, x, y, options) end
 ---@param x hwb.Tensor
 ---@param y hwb.Tensor
 ---@param options? attack_options
----@return hwb.Tensor, {iterations: integer, stopped: integer, residual: number}
+---@return hwb.Tensor, {iterations: integer, stopped: integer, concave: integer, residual: number}
 function hwb.adversarial.newton(m, x, y, options) end
 
 --- Share of right answers on attacked images for each of options.eps.

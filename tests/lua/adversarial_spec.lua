@@ -118,7 +118,7 @@ describe("the solve with the input's Hessian", function()
     end
     local x = hwb.tensor({ { 1, 2 }, { 3, 4 } }, { dtype = "float64" })
     local z, how = adversarial.newton(m, x, hwb.tensor({ 1, 2 }, { dtype = "int64" }), { loss = loss })
-    assert.equal(1, how.stopped)
+    assert.equal(1, how.concave)
     assert.tensor_near({ { -2, -4 }, { 3, 4 } }, z, { rtol = 1e-12 })
   end)
 
