@@ -51,9 +51,10 @@ static void share_cores(hwb_ctx *ctx, hwb_comm_place here) {
     hwb_set_threads(ctx, each);
 }
 
-/* stdout and Lua's io.stderr lead nowhere; what C libraries say on stderr stays. */
+/* Files, stdout and Lua's io.stderr lead nowhere; what C libraries say on stderr stays. */
 static void be_silent(program *p) {
     p->quiet = true;
+    hwb_set_discard(true);
     if (!freopen("/dev/null", "w", stdout)) return;
     lua_getglobal(p->L, "io");
     lua_getfield(p->L, -1, "open");
@@ -84,6 +85,9 @@ int ranks_open(program *p) {
         fprintf(stderr, "hwb: --comm: '%s' is none of auto, self, mpi\n", way);
         return 2;
     }
+    /* Behind the fence Open MPI could not remove the files of its shared memory; System V
+     * shared memory has none. */
+    if (options_value(&p->options, "untrusted")) setenv("OMPI_MCA_shmem", "sysv", 0);
     if (hwb_comm_open(ctx, "mpi") != HWB_OK) return refuse(way, by, hwb_message(ctx));
     hwb_comm_place here = hwb_comm_where(ctx);
     share_cores(ctx, here);

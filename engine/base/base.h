@@ -100,7 +100,7 @@ HWB_API int hwb_threads(const hwb_ctx *ctx);
 
 /* State that a higher layer hangs on the context (program caches, backends);
  * `free_fn` runs in hwb_ctx_free, in reverse order of the slots. */
-enum { HWB_SLOT_BACKENDS, HWB_SLOT_EAGER, HWB_SLOT_COMM, HWB_SLOT_COUNT };
+enum { HWB_SLOT_BACKENDS, HWB_SLOT_RESIDENT, HWB_SLOT_EAGER, HWB_SLOT_COMM, HWB_SLOT_COUNT };
 HWB_API void hwb_ctx_set_slot(hwb_ctx *ctx, int slot, void *state, void (*free_fn)(void *));
 HWB_API void *hwb_ctx_slot(const hwb_ctx *ctx, int slot);
 
@@ -155,6 +155,10 @@ HWB_API void hwb_note(hwb_log_level level, const char *fmt, ...) HWB_PRINTF(2, 3
 typedef hwb_status (*hwb_access_fn)(void *user, hwb_ctx *ctx, const char *path, bool write);
 HWB_API void hwb_set_access(hwb_access_fn fn, void *user);
 HWB_API hwb_status hwb_check_access(hwb_ctx *ctx, const char *path, bool write);
+/* One of several processes writes for all: the others' files are made and checked as
+ * ever, and go nowhere.  Process-wide, off at first. */
+HWB_API void hwb_set_discard(bool on);
+HWB_API bool hwb_discards(void);
 
 /* Progress of a long call, shown by the program: `done` of `total` units of
  * `what`, and a short free note ("lambda 141.2 +- 0.3").  total 0 = unknown. */

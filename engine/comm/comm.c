@@ -21,11 +21,14 @@ static void free_comm(hwb__comm *c) {
     free(c);
 }
 
-/* Freed with the context: every rank is expected to do the same now. */
+/* With the context, every rank is expected to do the same now; or by hwb_comm_close. */
 static void close_slot(void *slot) {
     hwb__comm *c = slot;
-    if (c->broken && c->close_code == 0) c->close_code = hwb_status_exit_code(HWB_EPEER);
-    c->transport->close(c->state, c->close_code);
+    if (c->broken && c->how == HWB_CLOSE_TOGETHER) {
+        c->how = HWB_CLOSE_KILL;
+        c->exit_code = hwb_status_exit_code(HWB_EPEER);
+    }
+    c->transport->close(c->state, c->how, c->exit_code);
     free_comm(c);
 }
 
@@ -51,7 +54,7 @@ hwb_status hwb_comm_open_over(hwb_ctx *ctx, const hwb_transport *transport, void
     }
     hwb_comm_close(ctx, 0); /* what was open */
     if (!allocate(c)) {
-        transport->close(c->state, hwb_status_exit_code(HWB_ENOMEM));
+        transport->close(c->state, HWB_CLOSE_KILL, hwb_status_exit_code(HWB_ENOMEM));
         free_comm(c);
         return hwb_fail(ctx, HWB_ENOMEM, "out of memory for a communicator");
     }
@@ -83,9 +86,14 @@ hwb_status hwb_comm_probe(hwb_ctx *ctx, const char *name, char *text, size_t siz
 void hwb_comm_close(hwb_ctx *ctx, int exit_code) {
     hwb__comm *c = hwb__comm_of(ctx);
     if (!c) return;
-    bool all = c->ended;
-    for (int r = 0; r < c->place.size; r++) all = all && c->fates[r].known;
-    c->close_code = all && !c->broken ? 0 : exit_code;
+    bool all = c->ended, peace = !c->broken;
+    for (int r = 0; r < c->place.size; r++) {
+        all = all && c->fates[r].known;
+        peace = peace && c->fates[r].exit_code == 0;
+    }
+    if (all) c->how = peace ? HWB_CLOSE_TOGETHER : HWB_CLOSE_ALONE;
+    else if (exit_code != 0) c->how = HWB_CLOSE_KILL;
+    c->exit_code = exit_code;
     hwb_ctx_set_slot(ctx, HWB_SLOT_COMM, NULL, NULL); /* runs close_slot */
 }
 

@@ -26,10 +26,11 @@ typedef struct hwb__comm {
     void *state;
     hwb_comm_place place;
     int64_t calls;
-    bool broken;          /* an exchange was left: its buffers are still the transport's */
-    bool ended;           /* hwb_comm_end was called */
-    int passed;           /* exit code of the first rank whose failure reached us */
-    int close_code;       /* for the transport's close */
+    bool broken;   /* an exchange was left: its buffers are still the transport's */
+    bool ended;    /* hwb_comm_end was called */
+    int passed;    /* exit code of the first rank whose failure reached us */
+    hwb_close how; /* to close, and the exit code for it */
+    int exit_code;
     double early;         /* when a rank was first seen to have ended in peace; 0 = none has */
     hwb_comm_fate *fates; /* [size] */
     hwb_comm_stats stats;

@@ -34,6 +34,8 @@ typedef struct hwb_parcel {
     size_t size;
 } hwb_parcel;
 
+typedef enum hwb_close { HWB_CLOSE_TOGETHER, HWB_CLOSE_ALONE, HWB_CLOSE_KILL } hwb_close;
+
 typedef struct hwb_transport {
     uint32_t abi; /* HWB_TRANSPORT_ABI */
     const char *name;
@@ -53,9 +55,10 @@ typedef struct hwb_transport {
     /* *from = -1: none has come since.  Else the next one, copied to bytes[HWB_TRANSPORT_NOTICE]. */
     int (*noticed)(void *state, int *from, void *bytes, char *why);
 
-    /* exit_code 0: all ranks close, and no messages are under way.  Else the other
-     * processes are ended too; it may not return. */
-    void (*close)(void *state, int exit_code);
+    /* HWB_CLOSE_TOGETHER: all ranks close now and no messages are under way.
+     * HWB_CLOSE_ALONE: messages may be, but every rank ends by itself.
+     * HWB_CLOSE_KILL: other processes are ended, with exit_code; need not return. */
+    void (*close)(void *state, hwb_close how, int exit_code);
 } hwb_transport;
 
 typedef const hwb_transport *(*hwb_transport_entry_fn)(uint32_t abi);

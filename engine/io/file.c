@@ -94,6 +94,10 @@ static hwb_status resolve_target(hwb_ctx *ctx, char **out, const char *path) {
 
 static hwb_status open_tmp(hwb_ctx *ctx, hwb_file_out *f) {
     static atomic_uint serial;
+    if (hwb_discards()) { /* no temporary file, no rename */
+        f->fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+        return f->fd >= 0 ? HWB_OK : fail_errno(ctx, "/dev/null", "cannot be opened");
+    }
     size_t size = strlen(f->path) + 40;
     f->tmp = malloc(size);
     if (!f->tmp) return hwb_fail(ctx, HWB_ENOMEM, "out of memory for a file name");
@@ -111,7 +115,7 @@ void hwb_io_abandon(hwb_file_out *f) {
     if (!f) return;
     if (f->fd >= 0) {
         close(f->fd);
-        unlink(f->tmp);
+        if (f->tmp) unlink(f->tmp);
     }
     free(f->tmp);
     free(f->path);
@@ -161,6 +165,10 @@ static void sync_folder_of(const char *path) {
 
 hwb_status hwb_io_commit(hwb_ctx *ctx, hwb_file_out *f) {
     hwb_status status = HWB_OK;
+    if (!f->tmp) {
+        hwb_io_abandon(f);
+        return HWB_OK;
+    }
     if (fsync(f->fd) != 0 && errno != EINVAL && errno != EROFS)
         status = fail_errno(ctx, f->path, "cannot be written");
     /* A network file system may report a full disk only here. */

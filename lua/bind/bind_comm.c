@@ -80,6 +80,12 @@ static int barrier(lua_State *L) {
     return 0;
 }
 
+/* passed() -> exit code of the rank whose failure ended an exchange, 0 = none did */
+static int passed(lua_State *L) {
+    lua_pushinteger(L, hwb_comm_passed(hwb_lua_ctx(L)));
+    return 1;
+}
+
 /* stats() -> {calls=, bytes=, seconds=} */
 static int stats(lua_State *L) {
     hwb_comm_stats s = hwb_comm_spent(hwb_lua_ctx(L));
@@ -110,6 +116,7 @@ void hwb__lopen_comm(lua_State *L) {
         {"broadcast_", broadcast_in_place},
         {"broadcast_text", broadcast_text},
         {"barrier", barrier},
+        {"passed", passed},
         {"stats", stats},
         {"part", part},
         {NULL, NULL},

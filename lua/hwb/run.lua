@@ -12,6 +12,9 @@
 --   run:path(name)                   a path in the run folder for a file of one's own
 --   run:progress(what, done, total, note)
 --
+-- Of several ranks the first has the record; the others have a shadow that keeps
+-- nothing, knows the folder and takes part where a value comes from it.
+--
 -- The folder is runs/<date>-<time>-<recipe>-<4 hex>/.  Every file but the two
 -- logs appears complete or not at all; metrics.jsonl is cut back to the last
 -- checkpoint when a run is resumed.
@@ -82,6 +85,9 @@ local function open_log(self, mode)
   s.log:setvbuf("line")
 end
 
+-- The folder that rank 0 has made, once it is complete.
+local function follow(dir) return (require("hwb.comm").broadcast(dir)) end
+
 local function make(s, public)
   local self = setmetatable({}, meta)
   public.dir, s.public = s.dir, public
@@ -89,24 +95,33 @@ local function make(s, public)
   return self
 end
 
+-- The ranks of a run, for run.json: nil for one process.
+local function ranks_of()
+  local place = hwb.engine.comm.place()
+  return place.size > 1 and {size = place.size, over = place.name, library = place.library} or nil
+end
+
 -- A new run.  info: name, source, sha256, path, args, argv, seed, device,
 -- smoke, parent (the folder that holds run folders), permissions.
 function M.start(info)
+  local public = {seed = info.seed, smoke = info.smoke or false, resumed = false}
+  if hwb.engine.comm.place().rank > 0 then return make({dir = follow(), shadow = true}, public) end
   local dir = new_folder(info.parent, info.name)
   local cpu, build = sys.cpu(), sys.build()
   local record = {
     schema = 1, recipe = info.name, file = info.path, sha256 = info.sha256, argv = json.array(info.argv),
     args = info.args, seed = info.seed, device = info.device, smoke = info.smoke or false,
-    threads = cpu.threads, host = sys.hostname(), pid = sys.pid(), cwd = sys.cwd(), start = now(),
+    threads = cpu.threads, ranks = ranks_of(), host = sys.hostname(), pid = sys.pid(), cwd = sys.cwd(), start = now(),
     status = "running", permissions = info.permissions,
     hwb = {version = hwb.version, git = git_state(), build = build}, libraries = sys.libraries(), cpu = cpu}
   local s = {dir = dir, parent = info.parent, record = record, result = {}, files = {}, began = sys.seconds(),
     quiet = info.quiet, to_stderr = info.json, before = 0}
   if info.source then must(sys.write(dir .. "/recipe.lua", info.source)) end
   write_json(dir .. "/run.json", record)
-  local self = make(s, {seed = info.seed, smoke = info.smoke or false, resumed = false})
+  local self = make(s, public)
   open_log(self, "w")
   point_latest(info.parent, dir)
+  follow(dir)
   return self
 end
 
@@ -121,17 +136,23 @@ function M.resume(dir, info)
   local record = must(json.decode(must(sys.read(dir .. "/run.json"))))
   local saved = sys.read(dir .. "/checkpoints/latest.json")
   local checkpoint = saved and json.decode(saved)
+  local public = {seed = record.seed, smoke = record.smoke, resumed = true}
+  if hwb.engine.comm.place().rank > 0 then
+    return make({dir = follow(), shadow = true, checkpoint = checkpoint}, public)
+  end
   cut(dir .. "/metrics.jsonl", checkpoint and checkpoint.metrics_bytes or 0)
   record.status, record.pid, record["end"], record.error = "running", sys.pid(), nil, nil
+  record.ranks = ranks_of()
   record.resumed = (record.resumed or 0) + 1
   local old = sys.read(dir .. "/result.json")
   local s = {dir = dir, parent = info.parent, record = record, files = {}, began = sys.seconds(),
     result = old and json.decode(old) or {}, quiet = info.quiet, to_stderr = info.json,
     before = record.seconds or 0, checkpoint = checkpoint}
   write_json(dir .. "/run.json", record)
-  local self = make(s, {seed = record.seed, smoke = record.smoke, resumed = true})
+  local self = make(s, public)
   open_log(self, "a")
   point_latest(info.parent, dir)
+  follow(dir)
   return self
 end
 
@@ -140,6 +161,7 @@ end
 function Run:log(format, ...)
   local line = select("#", ...) > 0 and tostring(format):format(...) or tostring(format)
   local s = state[self]
+  if s.shadow then return end
   s.log:write(os.date("%H:%M:%S "), line, "\n")
   if not s.quiet then
     sys.clear_line()
@@ -150,6 +172,7 @@ end
 -- A line of the result: stdout (stderr under --json) and log.txt.
 function Run:print(line)
   local s = state[self]
+  if s.shadow then return end
   s.log:write(line, "\n")
   sys.clear_line()
   local out = s.to_stderr and io.stderr or io.stdout
@@ -161,6 +184,7 @@ function Run:metric(step, values)
     error("run:metric(step, values): step is a " .. type(step) .. ", not a number", 2)
   end
   if type(values) ~= "table" then error("run:metric(step, values): values is no table", 2) end
+  if state[self].shadow then return end
   local row = {}
   for key, value in pairs(values) do row[key] = value end
   row.step = step
@@ -170,6 +194,7 @@ end
 function Run:table(name, rows, columns)
   check_name(name)
   if type(rows) ~= "table" then error("run:table(name, rows): rows is no table", 2) end
+  if state[self].shadow then return end
   local list = json.array{}
   local keys = text.columns(rows, columns)
   for i, row in ipairs(rows) do
@@ -187,6 +212,7 @@ end
 
 function Run:figure(name, figure)
   check_name(name)
+  if state[self].shadow then return end
   for _, ending in ipairs{"png", "svg"} do
     local ok, why = figure:save(("%s/%s.%s"):format(self.dir, name, ending))
     if ok == nil and why then sys.raise("EIO", why) end
@@ -201,6 +227,7 @@ end
 function Run:result(fields)
   if type(fields) ~= "table" then error("run:result(fields): fields is no table", 2) end
   local s = state[self]
+  if s.shadow then return end
   for key, value in pairs(fields) do s.result[key] = value end
   write_json(self.dir .. "/result.json", s.result)
 end
@@ -209,23 +236,27 @@ function Run.progress(_, what, done, total, note) hwb.progress(what, done, total
 
 function Run:once(name, compute)
   check_name(name)
-  local path = ("%s/checkpoints/once-%s.json"):format(self.dir, name)
+  local folder, comm, saver = self.dir .. "/checkpoints", require "hwb.comm", require "hwb.checkpoint"
+  local path = ("%s/once-%s.json"):format(folder, name)
   local saved = self.resumed and sys.read(path)
-  if saved then
-    local value = json.decode(saved)
-    if value then return require("hwb.checkpoint").load(self.dir .. "/checkpoints", value.value) end
+  local value = saved and json.decode(saved)
+  if comm.broadcast(value and true or false) then -- rank 0 says whether it is there: all compute, or none
+    return saver.load(folder, json.decode(must(sys.read(path))).value)
   end
-  must(sys.mkdir(self.dir .. "/checkpoints"))
-  local value = compute()
-  local saver = require "hwb.checkpoint"
-  write_json(path, {value = saver.save(self.dir .. "/checkpoints", "once-" .. name, value)})
+  local computed = compute()
+  if not state[self].shadow then
+    must(sys.mkdir(folder))
+    write_json(path, {value = saver.save(folder, "once-" .. name, computed)})
+  end
+  comm.barrier()
   -- the saved value, so that a resumed run goes on with the very same numbers
-  return saver.load(self.dir .. "/checkpoints", json.decode(sys.read(path)).value)
+  return saver.load(folder, json.decode(must(sys.read(path))).value)
 end
 
 function Run:checkpoint(values)
   if type(values) ~= "table" then error("run:checkpoint(state): state is no table", 2) end
   local s = state[self]
+  if s.shadow then return end
   local folder = self.dir .. "/checkpoints"
   must(sys.mkdir(folder))
   local number = (s.checkpoint and s.checkpoint.number or 0) + 1
@@ -264,6 +295,7 @@ end
 -- `self` that a recipe can set (by rawset) is trusted.
 function M.finish(self, status, exit, message)
   local s = state[self]
+  if s.shadow then return end
   local record = s.record
   s.log:close()
   s.metrics:close()
@@ -279,6 +311,6 @@ function M.finish(self, status, exit, message)
   if ok then sys.write(s.dir .. "/report.html", html) end
 end
 
-function M.result_of(self) return state[self].result end
+function M.result_of(self) return state[self].result or {} end
 
 return M

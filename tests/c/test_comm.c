@@ -30,6 +30,7 @@ typedef struct world {
     char notice[MAX_RANKS][HWB_TRANSPORT_NOTICE];
     bool noticed[MAX_RANKS];
     bool refuse; /* every start fails */
+    hwb_close how[MAX_RANKS];
     int close_code[MAX_RANKS];
 } world;
 
@@ -128,8 +129,9 @@ static int thread_noticed(void *state, int *from, void *bytes, char *why) {
     return 0;
 }
 
-static void thread_close(void *state, int exit_code) {
+static void thread_close(void *state, hwb_close how, int exit_code) {
     end_point *e = state;
+    e->w->how[e->rank] = how;
     e->w->close_code[e->rank] = exit_code;
 }
 
@@ -273,7 +275,7 @@ static void check_sum(int size, int64_t n) {
             if (n % 2) assert_true(((float *)runs[r].buffer)[i] == (float)want);
             else assert_true(((double *)runs[r].buffer)[i] == want);
         }
-        assert_int_equal(w.close_code[r], 0);
+        assert_int_equal(w.how[r], HWB_CLOSE_TOGETHER);
         free(runs[r].buffer);
     }
 }
@@ -404,7 +406,7 @@ static void test_failing(void **state) {
             assert_int_equal(runs[r].fates[p].exit_code, 5);
             assert_int_equal(runs[r].fates[p].passed, p != 1);
         }
-        assert_int_equal(w.close_code[r], r == 1 ? 0 : 5); /* an exchange was left: no peace */
+        assert_int_equal(w.how[r], HWB_CLOSE_ALONE); /* no peace, but nobody to kill */
     }
 }
 
@@ -447,6 +449,7 @@ static void test_silent(void **state) {
     run_ranks(&w, runs, 2, body_silent, 0);
     assert_true(runs[0].values[0] > 0.15 && runs[0].values[0] < 5);
     assert_false(runs[0].fates[1].known);
+    assert_int_equal(w.how[0], HWB_CLOSE_KILL);
     assert_int_equal(w.close_code[0], 1);
 }
 
@@ -464,6 +467,7 @@ static void test_refused(void **state) {
     for (int r = 0; r < 2; r++) {
         assert_int_equal(runs[r].status, HWB_EPEER);
         assert_non_null(strstr(runs[r].message, "failed: the cable is cut"));
+        assert_int_equal(w.how[r], HWB_CLOSE_KILL);
         assert_int_equal(w.close_code[r], 8);
     }
 }

@@ -175,9 +175,12 @@ static int mpi_noticed(void *state, int *from, void *bytes, char *why) {
 
 /* ---- the end ---------------------------------------------------------------------------------- */
 
-static void mpi_close(void *state, int exit_code) {
+static void mpi_close(void *state, hwb_close how, int exit_code) {
     link_state *l = state;
-    if (exit_code != 0) MPI_Abort(l->comm, exit_code); /* does not return */
+    if (how == HWB_CLOSE_KILL) MPI_Abort(l->comm, exit_code); /* does not return */
+    /* MPI_Finalize could wait for messages that nobody takes.  All that MPI may still
+     * write to stays; the process is about to end. */
+    if (how == HWB_CLOSE_ALONE) return;
     MPI_Waitall(l->place.size, l->told, MPI_STATUSES_IGNORE);
     for (int r = 0; r < l->place.size; r++) {
         if (l->posted[r] == MPI_REQUEST_NULL) continue;

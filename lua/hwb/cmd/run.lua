@@ -61,8 +61,9 @@ local function status_of(value)
   local _, _, code = errors.parts(value)
   local inner = type(value) == "table" and value.error or value
   local exit = type(inner) == "table" and math.type(inner.exit) == "integer" and inner.exit or 1
-  if code == "EINTR" then return "interrupted", sys.terminated() and 143 or 130 end
-  return "failed", exit
+  local passed = hwb.engine.comm.passed() -- the exit status of the rank that failed first
+  if code == "EINTR" then return "interrupted", passed > 0 and passed or sys.terminated() and 143 or 130 end
+  return "failed", passed > 0 and passed or exit
 end
 
 -- The end of a run: status in run.json, then what the user sees.
@@ -97,7 +98,8 @@ local function resumed_file(options, rest)
   if not saved then sys.raise("EIO", "--resume: " .. why) end
   local record, problem = hwb.json.decode(saved)
   if not record then sys.raise("EFORMAT", ("%s/run.json: %s"):format(dir, problem)) end
-  if record.status == "running" and record.host == sys.hostname() and record.pid ~= sys.pid()
+  local first = hwb.engine.comm.place().rank == 0 -- the others may see what it writes by now
+  if first and record.status == "running" and record.host == sys.hostname() and record.pid ~= sys.pid()
     and sys.alive(record.pid) and not options.force then
     errors.usage("--resume: %s is still running as process %d (--force if it is not)", dir, record.pid)
   end
