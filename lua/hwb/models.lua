@@ -6,6 +6,8 @@ local makers = {
   resnet20 = "cifar_resnet", resnet32 = "cifar_resnet", resnet44 = "cifar_resnet",
   resnet56 = "cifar_resnet", resnet110 = "cifar_resnet",
   resnet18 = "resnet", resnet34 = "resnet", resnet50 = "resnet", resnet101 = "resnet",
+  alexnet_bn = "alexnet", squeezenext23 = "squeezenext",
+  wide_resnet = "wide_resnet", wrn16_4 = "wide_resnet",
   mlp = "mlp",
 }
 
