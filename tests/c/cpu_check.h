@@ -18,12 +18,13 @@ enum { CHECK_GUARD = 64, CHECK_MAX = 24 };
 typedef struct check {
     hwb_kdesc d;
     hwb_vdesc in[CHECK_MAX], out[HWB_FUSED_MAX_OUT];
-    int64_t index_below; /* integer inputs are in [0, index_below) */
-    double scale;        /* of float inputs; 0 = 1 */
-    double floor;        /* least sum b^2 to compare with: sums that cancel */
-    bool in_place;       /* out[0] is the buffer of the last input */
-    bool exact_threads;  /* the same bytes at 1, 2 and 3 threads */
-    bool exact;          /* equal to ref, not only near */
+    int64_t index_below;        /* integer inputs are in [0, index_below) */
+    double scale;               /* of float inputs; 0 = 1 */
+    double floor;               /* least sum b^2 to compare with: sums that cancel */
+    bool in_place;              /* out[0] is the buffer of the last input */
+    bool exact_threads;         /* the same bytes at 1, 2 and 3 threads */
+    bool exact;                 /* equal to ref, not only near */
+    void (*setup)(void *state); /* changes the CPU backend's state first; or NULL */
     uint64_t seed;
 } check;
 
@@ -80,6 +81,7 @@ static inline void check_guards(const hwb_vdesc *v, const char *p) {
 static inline void check_run(hwb_ctx *ctx, const char *name, const check *c, char **out) {
     hwb_device *dev = NULL;
     assert_ok(ctx, hwb_device_open(ctx, &dev, name));
+    if (c->setup && strcmp(name, "cpu") == 0) c->setup(dev->state);
     char *buffer[CHECK_MAX] = {NULL};
     const void *in[CHECK_MAX];
     void *to[HWB_FUSED_MAX_OUT];

@@ -5,6 +5,9 @@
  */
 #include "cpu_check.h"
 
+#include "backend/cpu/cpu_i.h"
+#include "backend/cpu/cpu_wino_i.h"
+
 typedef struct geometry {
     int n, c, h, w, o, k, stride, pad, dilation, groups;
 } geometry;
@@ -28,8 +31,8 @@ static hwb_shape image(bool last, int k, int n, int c, int h, int w) {
 }
 
 /* which: 0 x, 1 w, 2 y of the trio; kx, kw, ky: their K or 0 */
-static void run_case(hwb_op op, const geometry *g, hwb_dtype t, bool last, int k0, int k1,
-                     int accumulate) {
+static check conv_case(hwb_op op, const geometry *g, hwb_dtype t, bool last, int k0, int k1,
+                       int accumulate) {
     check c = {.d = {.op = op, .n_in = accumulate ? 3 : 2, .n_out = 1}, .seed = 3};
     hwb_attrs *a = &c.d.attrs;
     for (int i = 0; i < 2; i++) {
@@ -55,7 +58,28 @@ static void run_case(hwb_op op, const geometry *g, hwb_dtype t, bool last, int k
     c.in[2] = c.out[0];
     c.in_place = accumulate == 2;
     c.d.stable = accumulate == 1 ? 2 : 0; /* kept weights in some of the cases */
+    return c;
+}
+
+static void run_case(hwb_op op, const geometry *g, hwb_dtype t, bool last, int k0, int k1,
+                     int accumulate) {
+    check c = conv_case(op, g, t, last, k0, k1, accumulate);
     check_kernel(&c);
+}
+
+/* The name of the kernel begins so (or does not). */
+static void assert_uses(check *c, const char *name, bool uses) {
+    hwb_ctx *ctx = test_ctx_new();
+    hwb_device *dev = NULL;
+    hwb_kernel *kernel = NULL;
+    c->d.in = c->in;
+    c->d.out = c->out;
+    assert_ok(ctx, hwb_device_open(ctx, &dev, "cpu"));
+    assert_ok(ctx, dev->backend->prepare(ctx, dev->state, &kernel, &c->d));
+    const char *is = dev->backend->kernel_name(dev->state, kernel);
+    assert_int_equal(strncmp(is, name, strlen(name)) == 0, uses);
+    dev->backend->kernel_free(dev->state, kernel);
+    hwb_ctx_free(ctx);
 }
 
 static void run_geometries(hwb_op op) {
@@ -85,23 +109,82 @@ static void backward_weights(void **state) {
     run_geometries(HWB_OP_CONV_BWD_WEIGHTS);
 }
 
-/* The same under HWB_WINOGRAD=1, which the backend reads when it opens; shapes
- * that it takes and one that it does not. */
+static void skip_without_avx2(void) {
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return;
+#endif
+    print_message("no AVX2 here: convolutions are direct\n");
+    skip();
+}
+
+/* The vectors of eight that a machine without AVX-512 has. */
+static void use_avx2(void *state) {
+#if defined(__x86_64__)
+    ((hwb__cpu_state *)state)->wino = &hwb__wino_avx2;
+#else
+    (void)state;
+#endif
+}
+
+/* Winograd's algorithm: images that are no multiple of its 4x4 tiles, one image,
+ * one channel vector and panels of odd length, padding of every kind, layers of so
+ * many channels that threads share outputs, a gradient of many slots; the same
+ * bytes at any thread count; every kind of K and of accumulation. */
 static void winograd(void **state) {
     (void)state;
-    static const geometry wide[] = {{3, 32, 9, 9, 32, 3, 1, 1, 1, 1},
-                                    {2, 64, 9, 7, 48, 3, 1, 1, 1, 1},
-                                    {2, 32, 8, 8, 32, 3, 1, 0, 1, 1},
-                                    {2, 32, 8, 8, 32, 3, 2, 1, 1, 1}};
+    skip_without_avx2();
+    static const geometry shapes[] = {
+        {3, 16, 9, 9, 16, 3, 1, 1, 1, 1},   {3, 32, 7, 7, 48, 3, 1, 1, 1, 1},
+        {1, 48, 14, 14, 32, 3, 1, 1, 1, 1}, {2, 16, 13, 22, 32, 3, 1, 0, 1, 1},
+        {2, 32, 8, 11, 16, 3, 1, 2, 1, 1},  {1, 16, 56, 56, 16, 3, 1, 1, 1, 1},
+        {2, 144, 8, 8, 128, 3, 1, 1, 1, 1}, {9, 16, 28, 28, 16, 3, 1, 1, 1, 1},
+        {12, 32, 4, 4, 32, 3, 1, 1, 1, 1},
+    };
     static const hwb_op ops[] = {HWB_OP_CONV, HWB_OP_CONV_BWD_DATA, HWB_OP_CONV_BWD_WEIGHTS};
-    setenv("HWB_WINOGRAD", "1", 1);
-    for (int i = 0; i < 4; i++)
-        for (int j = 0; j < 3; j++)
-            for (int accumulate = 0; accumulate < 3; accumulate++) {
-                run_case(ops[j], &wide[i], HWB_F32, true, 0, 0, accumulate);
-                run_case(ops[j], &wide[i], HWB_F32, true, 3, 0, accumulate);
-                run_case(ops[j], &wide[i], HWB_F32, true, 2, 2, accumulate);
-            }
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (int j = 0; j < 3; j++) {
+            int accumulate = (int)(i + (size_t)j) % 3;
+            check c = conv_case(ops[j], &shapes[i], HWB_F32, true, 0, 0, accumulate);
+            c.exact_threads = true;
+            assert_uses(&c, "winograd", true);
+            check_kernel(&c);
+            c.setup = use_avx2;
+            check_kernel(&c);
+        }
+    for (int j = 0; j < 3; j++)
+        for (int accumulate = 0; accumulate < 3; accumulate++) {
+            run_case(ops[j], &shapes[0], HWB_F32, true, 0, 0, accumulate);
+            run_case(ops[j], &shapes[0], HWB_F32, true, 3, 0, accumulate);
+            run_case(ops[j], &shapes[0], HWB_F32, true, 0, 2, accumulate);
+            run_case(ops[j], &shapes[0], HWB_F32, true, 2, 2, accumulate);
+        }
+}
+
+/* What goes to the direct method: float64, plain images, other kernels, images too
+ * small for it, and everything under HWB_WINOGRAD=0. */
+static void direct(void **state) {
+    (void)state;
+    skip_without_avx2();
+    static const geometry fits = {4, 16, 8, 8, 16, 3, 1, 1, 1, 1};
+    static const geometry others[] = {
+        {4, 16, 8, 8, 16, 3, 2, 1, 1, 1}, {4, 16, 8, 8, 16, 5, 1, 2, 1, 1},
+        {4, 16, 8, 8, 16, 3, 1, 2, 2, 1}, {4, 16, 8, 8, 16, 3, 1, 1, 1, 2},
+        {4, 12, 8, 8, 16, 3, 1, 1, 1, 1}, {64, 16, 2, 2, 16, 3, 1, 1, 1, 1},
+        {1, 16, 8, 8, 16, 3, 1, 1, 1, 1}};
+    check c = conv_case(HWB_OP_CONV, &fits, HWB_F32, true, 0, 0, 0);
+    assert_uses(&c, "winograd", true);
+    c = conv_case(HWB_OP_CONV, &fits, HWB_F64, true, 0, 0, 0);
+    assert_uses(&c, "winograd", false);
+    c = conv_case(HWB_OP_CONV, &fits, HWB_F32, false, 0, 0, 0);
+    assert_uses(&c, "winograd", false);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        c = conv_case(HWB_OP_CONV, &others[i], HWB_F32, true, 0, 0, 0);
+        assert_uses(&c, "winograd", false);
+    }
+    setenv("HWB_WINOGRAD", "0", 1);
+    c = conv_case(HWB_OP_CONV, &fits, HWB_F32, true, 0, 0, 0);
+    assert_uses(&c, "winograd", false);
+    run_case(HWB_OP_CONV_BWD_DATA, &fits, HWB_F32, true, 0, 0, 2);
     unsetenv("HWB_WINOGRAD");
 }
 
@@ -174,7 +257,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(forward),          cmocka_unit_test(backward_data),
         cmocka_unit_test(backward_weights), cmocka_unit_test(kept_weights),
-        cmocka_unit_test(winograd),         cmocka_unit_test(matmul),
+        cmocka_unit_test(winograd),         cmocka_unit_test(direct),
+        cmocka_unit_test(matmul),
     };
     return RUN_TESTS(tests);
 }
