@@ -1,0 +1,187 @@
+/*
+ * gxx.c: kernels by g++, and the folder they are kept in.
+ *
+ * The folder is $HWB_EMU_CACHE, else /tmp/hwb-emulator-<user>, which must belong
+ * to the user.  Undefined behaviour that a device may survive traps here: array
+ * bounds, alignment of vector types, signed overflow, conversions out of range.
+ */
+#define _GNU_SOURCE
+#include "nvrtc_i.h"
+
+#include <ctype.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* ---- the folder ---------------------------------------------------------------------- */
+
+static bool folder(char *path, size_t size) {
+    struct stat s;
+    const char *given = getenv("HWB_EMU_CACHE");
+    if (given && given[0] == '/') snprintf(path, size, "%s", given);
+    else snprintf(path, size, "/tmp/hwb-emulator-%u", (unsigned)getuid());
+    mkdir(path, 0700);
+    return lstat(path, &s) == 0 && S_ISDIR(s.st_mode) && s.st_uid == getuid();
+}
+
+static uint64_t fnv(uint64_t h, const char *text) {
+    for (; *text; text++) h = (h ^ (unsigned char)*text) * 0x100000001b3u;
+    return (h ^ 1) * 0x100000001b3u;
+}
+
+bool emu_cache_path(char path[EMU_PATH], const char *source, const emu_image *image) {
+    char where[EMU_PATH - 64], head[64];
+    if (!folder(where, sizeof where)) return false;
+    snprintf(head, sizeof head, "%d %d %d", image->arch, image->is_ptx, EMU_REAL_NVRTC[0] != 0);
+    uint64_t a = fnv(fnv(fnv(0xcbf29ce484222325u, EMU_SHIM), head), source);
+    uint64_t b = fnv(fnv(fnv(0x9e3779b97f4a7c15u, head), source), EMU_SHIM);
+    snprintf(path, EMU_PATH, "%s/%016llx%016llx", where, (unsigned long long)a,
+             (unsigned long long)b);
+    return true;
+}
+
+bool emu_cache_read(emu_image *image, const char *path) {
+    char file[EMU_PATH + 8], text[EMU_IMAGE_TEXT];
+    snprintf(file, sizeof file, "%s.image", path);
+    FILE *f = fopen(file, "r");
+    if (!f) return false;
+    text[fread(text, 1, sizeof text - 1, f)] = 0;
+    fclose(f);
+    return emu_image_read(image, text) && access(image->path, R_OK) == 0;
+}
+
+static bool write_text(const char *file, const char *text) {
+    char beside[EMU_PATH + 64];
+    snprintf(beside, sizeof beside, "%s.%ld", file, (long)getpid());
+    FILE *f = fopen(beside, "w");
+    if (!f) return false;
+    bool ok = fputs(text, f) >= 0;
+    return fclose(f) == 0 && ok && rename(beside, file) == 0;
+}
+
+bool emu_cache_write(const char *text, const char *path) {
+    char file[EMU_PATH + 8];
+    snprintf(file, sizeof file, "%s.image", path);
+    return write_text(file, text);
+}
+
+/* ---- the source ------------------------------------------------------------------------ */
+
+static const char *skip_space(const char *at) {
+    while (isspace((unsigned char)*at)) at++;
+    return at;
+}
+
+/* Behind a bracketed list that starts at `at`. */
+static const char *skip_list(const char *at) {
+    int depth = 0;
+    do {
+        depth += (*at == '(') - (*at == ')');
+    } while (*at && (at++, depth > 0));
+    return at;
+}
+
+static size_t word(const char *at) {
+    size_t n = 0;
+    while (isalnum((unsigned char)at[n]) || at[n] == '_') n++;
+    return n;
+}
+
+/* One line of the module's table for each `__global__ void [__launch_bounds__(n)] name(`. */
+static void write_table(FILE *f, const char *source) {
+    static const char global[] = "__global__", bounds[] = "__launch_bounds__";
+    fprintf(f, "\nHWB_EMU_MODULE(");
+    for (const char *at = source; (at = strstr(at, global));) {
+        const char *limits = "()";
+        int n_limits = 2;
+        at += strlen(global);
+        for (;;) {
+            at = skip_space(at);
+            size_t n = word(at);
+            const char *next = skip_space(at + n);
+            if (n == strlen(bounds) && strncmp(at, bounds, n) == 0) {
+                at = skip_list(next);
+                limits = next;
+                n_limits = (int)(at - next);
+            } else if (*next == '(' || n == 0) {
+                if (n) fprintf(f, " HWB_EMU_KERNEL(%.*s, %.*s)", (int)n, at, n_limits, limits);
+                break;
+            } else at = next;
+        }
+    }
+    fprintf(f, ")\n");
+}
+
+static bool write_source(const char *file, const char *source) {
+    FILE *f = fopen(file, "w");
+    if (!f) return false;
+    fprintf(f, "#line 1 \"kernel\"\n%s", source);
+    write_table(f, source);
+    return fclose(f) == 0;
+}
+
+/* ---- the compiler -------------------------------------------------------------------------- */
+
+static bool spawn(char *const *command, const char *log_file) {
+    extern char **environ;
+    posix_spawn_file_actions_t actions;
+    pid_t pid;
+    int status = 0;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, 2, log_file, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    int e = posix_spawnp(&pid, command[0], &actions, NULL, command, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    if (e != 0) return false;
+    while (waitpid(pid, &status, 0) < 0) continue;
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+bool emu_gxx(const char *source, const char *path, char *log, size_t size) {
+    char cu[EMU_PATH + 64], so[EMU_PATH + 64], made[EMU_PATH + 64], words[EMU_PATH + 64];
+    snprintf(cu, sizeof cu, "%s.%ld.cpp", path, (long)getpid());
+    snprintf(made, sizeof made, "%s.%ld.so", path, (long)getpid());
+    snprintf(words, sizeof words, "%s.%ld.log", path, (long)getpid());
+    snprintf(so, sizeof so, "%s.so", path);
+    const char *command[] = {EMU_CXX,
+                             "-x",
+                             "c++",
+                             "-std=c++17",
+                             "-O1",
+                             "-g1",
+                             "-w",
+                             "-nostdinc",
+                             "-fno-exceptions",
+                             "-fno-rtti",
+                             "-fno-math-errno",
+                             "-ffp-contract=off",
+                             "-fsanitize=bounds,alignment,signed-integer-overflow,shift,"
+                             "integer-divide-by-zero,float-cast-overflow",
+                             "-fsanitize-undefined-trap-on-error",
+                             "-fvisibility=hidden",
+                             "-fPIC",
+                             "-shared",
+                             "-I" EMU_SOURCE,
+                             "-include",
+                             EMU_SOURCE "/device/device.h",
+                             cu,
+                             "-o",
+                             made,
+                             "-lm",
+                             NULL};
+    log[0] = 0;
+    bool ok = write_source(cu, source) && spawn((char *const *)(uintptr_t)command, words) &&
+              rename(made, so) == 0;
+    if (!ok) {
+        FILE *f = fopen(words, "r");
+        size_t n = f ? fread(log, 1, size - 1, f) : 0;
+        log[n] = 0;
+        if (f) fclose(f);
+        if (!n) snprintf(log, size, "%s did not run", EMU_CXX);
+    }
+    if (ok) rename(cu, strcat(strcpy(made, path), ".cpp")); /* for whoever debugs a kernel */
+    unlink(words);
+    return ok;
+}
