@@ -8,10 +8,10 @@
  * replaced by versions that note it.  A second press tells what a third will
  * do: leave at once with 130.
  *
- * A pcall may catch the error to clean up, and has GRACE instructions to do so.
- * If it then goes on instead of passing the error along, the error is raised
- * again at every instruction, which no loop around a pcall outlives, until
- * interrupt_begin or interrupt_end says that the interrupt has arrived.
+ * A pcall may catch the error to clean up, and has GRACE_SECONDS to do so.  If it
+ * then goes on instead of passing the error along, the error is raised again at
+ * every instruction, which no loop around a pcall outlives, until interrupt_begin,
+ * _end or _arrived says that it has come to its end.
  *
  * Code whose steps must not be torn holds the first signal back (interrupt_hold)
  * and asks for it where it can stop; the second press is not held.
@@ -21,11 +21,13 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "../lua/bind/bind.h"
 
-enum { GRACE = 1000000, EVERY_EVENT = LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT };
+#define GRACE_SECONDS 0.5
+enum { GRACE_STEP = 100, EVERY_EVENT = LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT };
 
 static lua_State *volatile running; /* NULL: nothing to stop */
 static lua_State *main_thread;
@@ -33,6 +35,7 @@ static pthread_t first_thread;
 static volatile sig_atomic_t presses, terminated;
 static volatile sig_atomic_t held, held_from; /* presses when the hold began */
 static volatile sig_atomic_t pending, raised; /* an interrupt on its way, and how often raised */
+static double grace_ends;                     /* monotonic clock */
 
 /* The hook that ours took the place of: a profiler's, or the sandbox's budget. */
 static struct {
@@ -60,7 +63,7 @@ static void disarm(lua_State *L) {
 static void arm_pending(lua_State *L) {
     if (!pending) return;
     if (raised == 0) arm(L, EVERY_EVENT, 1);
-    else arm(L, LUA_MASKCOUNT, raised == 1 ? GRACE : 1);
+    else arm(L, LUA_MASKCOUNT, raised == 1 ? GRACE_STEP : 1);
 }
 
 static void on_hook(lua_State *L, lua_Debug *ar) {
@@ -69,8 +72,13 @@ static void on_hook(lua_State *L, lua_Debug *ar) {
         disarm(L);
         return;
     }
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    double now = (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+    if (raised == 1 && now < grace_ends) return;
     bool by_engine = raised == 0 && !hwb_interrupted(); /* its error is what runs now */
     hwb_interrupt_clear();
+    if (raised == 0) grace_ends = now + GRACE_SECONDS;
     if (raised < 2) raised++;
     arm_pending(L);
     arm_pending(main_thread);
@@ -111,6 +119,7 @@ static void on_signal(int number) {
     hwb_interrupt();
     lua_State *L = running;
     if (!L) return;
+    if (pending) grace_ends = 0; /* pressed again: no more patience */
     pending = 1;
     arm(L, EVERY_EVENT, 1);
     if (L != main_thread) arm(main_thread, EVERY_EVENT, 1);

@@ -109,7 +109,7 @@ int state_attempt(lua_State *L) {
     int status = lua_pcall(L, lua_gettop(L) - 2, 0, 1);
     if (status == LUA_OK) return 0;
     interrupt_arrived(L);
-    if (has_traceback(L, -1)) return 1;
+    if (has_traceback(L, lua_gettop(L))) return 1;
     lua_createtable(L, 0, 2); /* no message handler ran: memory is out */
     lua_insert(L, -2);
     lua_setfield(L, -2, "error");

@@ -50,6 +50,7 @@ void hwb_lua_push_error(lua_State *L, hwb_status status, const char *message) {
 
 int hwb_lua_raise(lua_State *L, hwb_status status) {
     const char *message = hwb_message(hwb_lua_ctx(L));
+    if (status == HWB_EINTR) hwb_interrupt_clear(); /* the engine has stopped, as asked */
     switch (status) {
     case HWB_EARG:
     case HWB_ESHAPE:

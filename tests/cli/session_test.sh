@@ -75,6 +75,17 @@ send :quit\n
 exit 0
 EOF
 
+# the profiler outlives the lines between on and off
+pty_script <<'EOF'
+expect hwb> 
+send :profile on\n
+send for i = 1, 3e6 do local x = math.sin(i) end\n
+send :profile off\n
+expect stdin:1
+send \x04
+exit 0
+EOF
+
 # Ctrl-C: at the prompt, in a continuation, in Lua, in a coroutine, in wrap of wrap
 pty_script <<'EOF'
 expect hwb> 
@@ -107,6 +118,25 @@ sleep 200
 send \x03
 expect false
 send y\n
+expect 99
+send while true do pcall(function() while true do end end) end\n
+sleep 200
+send \x03
+expect interrupted
+send coroutine.wrap(function() while true do pcall(function() while true do end end) end end)()\n
+sleep 200
+send \x03
+expect interrupted
+send while true do pcall(coroutine.wrap(function() while true do xpcall(function() while true do end end, print) end end)) end\n
+sleep 200
+send \x03
+expect hwb> 
+send m = hwb.models.c1{} while true do pcall(function() while true do m(hwb.zeros(64, 3, 32, 32)) end end) end\n
+sleep 500
+send \x03
+expect interrupted
+send for i = 1, 3000000 do y = y + 1 end\n
+send y - 3000000\n
 expect 99
 expect hwb> 
 sleep 50
