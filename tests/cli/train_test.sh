@@ -22,7 +22,7 @@ return {
       callback = function(row)
         draws[row.epoch] = hwb.rand(1):item()
         run:metric(row.epoch, {loss = row.loss, lambda = row.lambda, batch = row.batch, draw = draws[row.epoch]})
-        if args.loud then run:log("epoch %d", row.epoch) end
+        if args.loud then run:log("finished %d", row.epoch) end
       end}
     local losses = {}
     for i, row in ipairs(h) do losses[i] = {loss = row.loss, val = row.val_loss, lambda = row.lambda,
@@ -69,9 +69,10 @@ rm -rf runs
 "$hwb" run small.lua --save_every 1000 --loud >stop.out 2>stop.err &
 job=$!
 for _ in $(seq 200); do
-    grep -q "epoch 2" stop.err && break
+    grep -q "finished 2" stop.err && break
     sleep 0.02
 done
+sleep 0.05
 kill -TERM $job
 wait $job
 status=$? out="" err=$(cat stop.err)
