@@ -1,43 +1,82 @@
 /*
  * bench.c: the engine's side of the benchmark, without Lua.
  *
- * usage: bench CASE [key=value...]
- *   gradient hvp block-eigs traces lanczos primal
- *   net=resnet20|resnet50  batch=  side=  k=1  iterations=  probes=  steps=
- *   repeat=5  threads=2  micro=0 (samples a piece)  dump=1 (kernels with times)
+ * usage: bench list | machine | CASE [key=value...]
+ *   net=resnet20|resnet50|bert  batch=  side=  k=  iterations=  probes=  steps=
+ *   images=  micro= (samples a piece)  bits=      the sizes of bench_cases.c
+ *   repeat=5  threads=2  smoke=1 (one run of a few samples)  dump=1 (kernels with their times, on stderr)
+ *   tensors=FILE (parameters by name)  cifar=DIR (which holds cifar-10-batches-bin)
  *
  * One JSON line: median, least and greatest seconds of `repeat` runs after a
- * warm-up, least processor seconds, set-up seconds (tracing, compiling, first
- * run), peak bytes of tensors and programs, and a check value that peer_torch.py
- * prints for the same case: the norm of the gradient, v.Hv, the sum of the
- * blocks' eigenvalues.
+ * warm-up, least processor seconds of all threads, seconds of the warm-up
+ * (tracing, compiling, first run), peak resident MiB above what the process
+ * held before the first computation (model and data), the engine's own account
+ * of the same, multiply-adds of one run and bytes its kernels read and write
+ * (0 where not counted), and the check values that peer_torch.py prints for the
+ * case of the same name.
  *
- * `hvp` is one product with the primal pass kept from the run before, as in a
- * solver; `primal` is one product after the data changed: both stages.
+ * `bench machine` prints what the machine gives: multiply-adds a second of a
+ * large matrix product, bytes a second of a large copy.
  */
-#include "nets.h"
+#include "bench.h"
 
-#include <omp.h>
+#include <malloc.h>
 #include <time.h>
 
-#include "curvature/curvature_i.h"
-#include "spectral/spectral.h"
+#include "data/data.h"
+#include "net_bert.h"
 
-typedef struct bench {
-    hwb_ctx *ctx;
-    const char *kind, *net;
-    int64_t batch, side, k, iterations, probes, steps, repeat, threads, micro;
-    bool dump;
-    hwb_model *model;
-    hwb_tensor *x, *y;
-    hwb_curvature *whole;
-} bench;
-
-static void stop(const bench *b, hwb_status st, const char *what) {
+void bench_must(const bench *b, hwb_status st, const char *what) {
     if (st == HWB_OK) return;
     fprintf(stderr, "bench: %s: %s: %s\n", what, hwb_status_name(st), hwb_message(b->ctx));
     exit(1);
 }
+
+/* ---- set-up ------------------------------------------------------------------------------ */
+
+/* The first `count` images of CIFAR-10: training ones for products, test ones for accuracy. */
+static void real_images(bench *b, int64_t count) {
+    static const double mean[3] = {0.485, 0.456, 0.406}, std[3] = {0.229, 0.224, 0.225};
+    hwb_dataset *ds;
+    const char *split = strstr(b->what->name, "eval") ? "test" : "train";
+    bench_must(b, hwb_dataset_cifar(b->ctx, &ds, 10, b->cifar, split), b->cifar);
+    bench_must(b, hwb_dataset_set_norm(b->ctx, ds, 3, mean, std), "normalisation");
+    bench_must(b, hwb_dataset_batch(b->ctx, ds, 0, count, &b->x, &b->y), b->cifar);
+    hwb_dataset_release(ds);
+}
+
+static void open_case(bench *b) {
+    bench_sizes *s = &b->sizes;
+    int64_t count = s->images ? s->images : s->batch;
+    bool deep = strcmp(b->net_name, "resnet50") == 0;
+    if (strcmp(b->net_name, "bert") == 0) {
+        bench_must(b, net_bert_new(b->ctx, &b->model, &b->net), "model");
+        bench_must(b, net_tokens(b->ctx, &b->x, &b->y, s->batch, s->side), "tokens");
+    } else {
+        bench_must(b,
+                   deep ? net_resnet50_new(b->ctx, &b->model, &b->net)
+                        : net_resnet20_new(b->ctx, &b->model, &b->net, 16, 3),
+                   "model");
+        if (b->cifar) real_images(b, count);
+        else
+            bench_must(b, net_images(b->ctx, &b->x, &b->y, count, s->side, deep ? 1000 : 10),
+                       "images");
+    }
+    if (b->tensors) bench_must(b, hwb_model_load(b->ctx, b->model, b->tensors), b->tensors);
+    b->what->open(b);
+}
+
+static void close_case(bench *b) {
+    hwb_tensor_release(b->v);
+    hwb_trainer_free(b->trainer);
+    if (b->whole) hwb_curvature_release(b->whole);
+    hwb_model_release(b->model);
+    hwb_tensor_release(b->x);
+    hwb_tensor_release(b->y);
+    hwb_ctx_free(b->ctx);
+}
+
+/* ---- measuring ---------------------------------------------------------------------------- */
 
 static double cpu_seconds(void) {
     struct timespec t;
@@ -45,230 +84,167 @@ static double cpu_seconds(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* v[j,i] = sin(0.37 (at + i + 1 + 1000 j)) */
-static hwb_tensor *vectors(bench *b, int64_t k, int64_t n, int64_t at) {
-    hwb_tensor *v;
-    hwb_shape s = {.ndim = 2, .dim = {k, n}};
-    stop(b, hwb_tensor_new(b->ctx, &v, HWB_F32, s), "vectors");
-    float *p = hwb_tensor_data(v);
-    for (int64_t j = 0; j < k; j++)
-        for (int64_t i = 0; i < n; i++)
-            p[j * n + i] = (float)sin(0.37 * (double)(at + i + 1 + 1000 * j));
-    return v;
+/* A line of /proc/self/status in MiB: "VmRSS" (resident now), "VmHWM" (at most). */
+static double resident(const char *which) {
+    char line[128];
+    double kib = NAN;
+    FILE *f = fopen("/proc/self/status", "r");
+    while (f && fgets(line, sizeof line, f))
+        if (strncmp(line, which, strlen(which)) == 0) sscanf(strchr(line, ':') + 1, "%lf", &kib);
+    if (f) fclose(f);
+    return kib / 1024;
 }
 
-static double dot(const hwb_tensor *a, const hwb_tensor *b, int64_t n) {
-    const float *x = hwb_tensor_data(a), *y = hwb_tensor_data(b);
-    double s = 0;
-    for (int64_t i = 0; i < n; i++) s += (double)x[i] * (double)y[i];
-    return s;
-}
-
-/* ---- the cases: each returns its check value ------------------------------------------ */
-
-static double run_gradient(bench *b) {
-    hwb_tensor *g;
-    hwb_tensor_touch(b->x); /* new data: all of it again */
-    stop(b, hwb_curvature_gradient(b->ctx, b->whole, NULL, &g), "gradient");
-    double norm = sqrt(dot(g, g, hwb_tensor_numel(g)));
-    hwb_tensor_release(g);
-    return norm;
-}
-
-static double apply_once(bench *b, hwb_tensor *v) {
-    hwb_linop *op = hwb_curvature_op(b->whole);
-    hwb_tensor *hv;
-    stop(b, op->apply(b->ctx, op, &hv, v), "product");
-    double check = dot(hv, v, op->n);
-    hwb_tensor_release(hv);
-    return check;
-}
-
-static double run_hvp(bench *b, hwb_tensor *v, bool primal) {
-    if (primal) hwb_tensor_touch(b->x);
-    return apply_once(b, v);
-}
-
-/* Power iteration on one block, from the same start vectors as the peer. */
-static double block_top(bench *b, const hwb_layer *layer) {
-    hwb_curvature *c;
-    int64_t at = 0;
-    stop(b, hwb_curvature_block(b->ctx, &c, b->whole, layer->name), layer->name);
-    hwb_linop *op = hwb_curvature_op(c);
-    at = hwb_model_offset(b->model, layer->weight);
-    hwb_tensor *v = vectors(b, 1, op->n, at), *hv;
-    double value = 0;
-    for (int64_t i = 0; i < b->iterations; i++) {
-        float *p = hwb_tensor_data(v);
-        double size = sqrt(dot(v, v, op->n));
-        for (int64_t j = 0; j < op->n; j++) p[j] = (float)((double)p[j] / size);
-        hwb_tensor_touch(v);
-        stop(b, op->apply(b->ctx, op, &hv, v), layer->name);
-        value = dot(hv, v, op->n);
-        hwb_tensor_release(v);
-        v = hv;
+/* Resident MiB now, with the record of the most set back to it. */
+static double resident_base(void) {
+    malloc_trim(0);
+    FILE *f = fopen("/proc/self/clear_refs", "w");
+    if (f) {
+        fputs("5", f);
+        fclose(f);
     }
-    if (b->dump) {
-        char *text = hwb_curvature_dump(b->ctx, c, 1);
-        fprintf(stderr, "---- block %s\n%s", layer->name, text);
-        free(text);
-    }
-    hwb_tensor_release(v);
-    hwb_curvature_release(c);
-    return value;
+    return resident("VmRSS");
 }
-
-static double run_block_eigs(bench *b) {
-    const hwb_layer *layers;
-    int n;
-    double sum = 0;
-    stop(b, hwb_model_layers(b->ctx, b->model, hwb_tensor_shape(b->x), HWB_F32, &n, &layers),
-         "layers");
-    for (int i = 0; i < n; i++) sum += block_top(b, &layers[i]);
-    return sum;
-}
-
-/* Probes for every layer's trace at once, k at a time. */
-static double run_traces(bench *b) {
-    hwb_linop *op = hwb_curvature_op(b->whole);
-    double sum = 0;
-    hwb_tensor_touch(b->x);
-    for (int64_t at = 0; at < b->probes; at += b->k) {
-        int64_t k = b->probes - at < b->k ? b->probes - at : b->k;
-        hwb_tensor *v = vectors(b, k, op->n, at), *hv;
-        float *p = hwb_tensor_data(v);
-        for (int64_t i = 0; i < k * op->n; i++) p[i] = p[i] < 0 ? -1.0f : 1.0f;
-        stop(b, op->apply(b->ctx, op, &hv, v), "product");
-        sum += dot(hv, v, k * op->n) / (double)b->probes;
-        hwb_tensor_release(v);
-        hwb_tensor_release(hv);
-    }
-    return sum;
-}
-
-static double run_lanczos(bench *b) {
-    hwb_linop *op = hwb_curvature_op(b->whole);
-    hwb_eigs_options o = hwb_eigs_defaults();
-    hwb_eigs_result r;
-    o.maxiter = b->steps;
-    o.max_basis = b->steps + 1;
-    o.tol = 0;
-    hwb_tensor_touch(b->x);
-    stop(b, hwb_eigs_lanczos(b->ctx, &r, op, &o), "lanczos");
-    double top = r.values[0];
-    hwb_eigs_free(&r);
-    return top;
-}
-
-static double run_case(bench *b, hwb_tensor *v) {
-    if (strcmp(b->kind, "gradient") == 0) return run_gradient(b);
-    if (strcmp(b->kind, "hvp") == 0) return run_hvp(b, v, false);
-    if (strcmp(b->kind, "primal") == 0) return run_hvp(b, v, true);
-    if (strcmp(b->kind, "block-eigs") == 0) return run_block_eigs(b);
-    if (strcmp(b->kind, "traces") == 0) return run_traces(b);
-    if (strcmp(b->kind, "lanczos") == 0) return run_lanczos(b);
-    fprintf(stderr, "bench: no case %s\n", b->kind);
-    exit(2);
-}
-
-/* ---- measuring ---------------------------------------------------------------------------- */
 
 static int ascending(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
 }
 
+static void dump_programs(bench *b, bool print) {
+    for (int i = 0; b->dump && b->whole && i < b->whole->n_cached; i++) {
+        hwb_program *p = b->whole->cached[i].program;
+        if (!print) {
+            hwb_program_time_kernels(p, true);
+            continue;
+        }
+        char *text = hwb_program_dump(p);
+        fputs(text, stderr);
+        free(text);
+    }
+}
+
+static void print_line(bench *b, const double *wall, double cpu, double first, double mib,
+                       size_t before) {
+    double account = (double)(hwb_memory(b->ctx).peak - before) / 1048576.0;
+    printf("{\"case\": \"%s\", \"net\": \"%s\", \"repeat\": %lld, \"threads\": %lld, "
+           "\"seconds_median\": %.5f, \"seconds_min\": %.5f, \"seconds_max\": %.5f, "
+           "\"cpu_s_min\": %.5f, \"first_s\": %.4f, \"peak_mib\": %.1f, \"account_mib\": %.1f, "
+           "\"model_mib\": %.1f, \"gmacs\": %.4f, \"gbytes\": %.4f, \"check\": [",
+           b->what->name, b->net_name, (long long)b->repeat, (long long)b->threads,
+           wall[b->repeat / 2], wall[0], wall[b->repeat - 1], cpu, first, mib, account,
+           (double)before / 1048576.0, b->macs / 1e9, b->bytes / 1e9);
+    for (int i = 0; i < MAX_CHECKS && b->what->checks[i]; i++)
+        printf("%s%.9g", i ? ", " : "", b->check[i]);
+    puts("]}");
+}
+
 static void measure(bench *b) {
-    hwb_tensor *v = vectors(b, b->k, hwb_curvature_n(b->whole), 0);
-    double *wall = malloc((size_t)b->repeat * sizeof *wall), least = INFINITY, check;
-    double start = hwb_seconds();
+    double *wall = malloc((size_t)b->repeat * sizeof *wall), least = INFINITY;
     size_t before = hwb_memory(b->ctx).live;
     hwb_memory_reset_peak(b->ctx);
-    check = run_case(b, v);
+    double base = resident_base(), start = hwb_seconds();
+    b->what->run(b);
     double first = hwb_seconds() - start;
-    for (int i = 0; b->dump && i < b->whole->n_cached; i++)
-        hwb_program_time_kernels(b->whole->cached[i].program, true);
+    dump_programs(b, false);
     for (int64_t i = 0; i < b->repeat; i++) {
         double cpu = cpu_seconds();
+        b->macs = b->bytes = 0;
         start = hwb_seconds();
-        check = run_case(b, v);
+        b->what->run(b);
         wall[i] = hwb_seconds() - start;
         if (cpu_seconds() - cpu < least) least = cpu_seconds() - cpu;
     }
     qsort(wall, (size_t)b->repeat, sizeof *wall, ascending);
-    for (int i = 0; b->dump && i < b->whole->n_cached; i++) {
-        char *text = hwb_program_dump(b->whole->cached[i].program);
-        fputs(text, stderr);
-        free(text);
-    }
-    double compile =
-        b->whole->n_cached ? hwb_program_stats(b->whole->cached[0].program).compile_seconds : 0;
-    printf("{\"case\": \"%s-%s\", \"k\": %lld, \"batch\": %lld, \"seconds_median\": %.5f, "
-           "\"seconds_min\": %.5f, \"seconds_max\": %.5f, \"cpu_s_min\": %.5f, \"first_s\": %.4f, "
-           "\"compile_s\": %.4f, \"peak_mib\": %.1f, \"model_mib\": %.1f, \"check\": %.9g}\n",
-           b->kind, b->net, (long long)b->k, (long long)b->batch, wall[b->repeat / 2], wall[0],
-           wall[b->repeat - 1], least, first, compile,
-           (double)(hwb_memory(b->ctx).peak - before) / 1048576.0, (double)before / 1048576.0,
-           check);
+    dump_programs(b, true);
+    print_line(b, wall, least, first, resident("VmHWM") - base, before);
     free(wall);
-    hwb_tensor_release(v);
+}
+
+/* ---- the command line ------------------------------------------------------------------------ */
+
+static void usage(const char *why, const char *word) {
+    fprintf(stderr, "bench: %s%s\nusage: bench list | machine | CASE [key=value...]\n", why, word);
+    exit(2);
+}
+
+/* Each size that the case has becomes small. */
+static void make_small(bench *b) {
+    bench_sizes *s = &b->sizes;
+    b->repeat = 1;
+    if (s->batch) s->batch = 2;
+    if (s->side > 32) s->side = strcmp(b->net_name, "bert") == 0 ? 8 : 64;
+    if (s->images) s->images = 8, s->micro = 4;
+    if (s->iterations) s->iterations = 1;
+    if (s->probes) s->probes = 1;
+    if (s->steps) s->steps = 3;
 }
 
 static void read_options(bench *b, int argc, char **argv) {
+    bench_sizes *s = &b->sizes;
     struct {
         const char *name;
         int64_t *to;
-    } numbers[] = {{"batch", &b->batch},           {"side", &b->side},       {"k", &b->k},
-                   {"iterations", &b->iterations}, {"probes", &b->probes},   {"steps", &b->steps},
-                   {"repeat", &b->repeat},         {"threads", &b->threads}, {"micro", &b->micro}};
+    } numbers[] = {{"batch", &s->batch},           {"side", &s->side},      {"k", &s->k},
+                   {"iterations", &s->iterations}, {"probes", &s->probes},  {"steps", &s->steps},
+                   {"images", &s->images},         {"micro", &s->micro},    {"bits", &s->bits},
+                   {"repeat", &b->repeat},         {"threads", &b->threads}};
+    struct {
+        const char *name, **to;
+    } words[] = {{"net", &b->net_name}, {"tensors", &b->tensors}, {"cifar", &b->cifar}};
     for (int i = 2; i < argc; i++) {
         char *eq = strchr(argv[i], '=');
-        bool known = eq != NULL;
-        if (eq) *eq++ = 0;
-        if (known && strcmp(argv[i], "net") == 0) b->net = eq;
-        else if (known && strcmp(argv[i], "dump") == 0) b->dump = atoi(eq);
-        else {
-            size_t j = 0, n = sizeof numbers / sizeof *numbers;
-            while (known && j < n && strcmp(argv[i], numbers[j].name) != 0) j++;
-            if (!known || j == n) {
-                fprintf(stderr, "bench: unknown option %s\n", argv[i]);
-                exit(2);
-            }
-            *numbers[j].to = atoll(eq);
+        bool known = false;
+        if (!eq) usage("not key=value: ", argv[i]);
+        *eq++ = 0;
+        for (size_t j = 0; j < sizeof numbers / sizeof *numbers; j++)
+            if (strcmp(argv[i], numbers[j].name) == 0) *numbers[j].to = atoll(eq), known = true;
+        for (size_t j = 0; j < sizeof words / sizeof *words; j++)
+            if (strcmp(argv[i], words[j].name) == 0) *words[j].to = eq, known = true;
+        if (strcmp(argv[i], "dump") == 0) b->dump = atoi(eq), known = true;
+        if (strcmp(argv[i], "smoke") == 0) {
+            if (atoi(eq)) make_small(b);
+            known = true;
         }
+        if (!known) usage("no option ", argv[i]);
     }
+    if (b->repeat < 1) usage("repeat= must be at least ", "1");
+}
+
+static void list_cases(void) {
+    for (int i = 0; i < bench_case_count; i++)
+        printf("%s\t%s\t%s\n", bench_cases[i].name, bench_cases[i].net, bench_cases[i].summary);
 }
 
 int main(int argc, char **argv) {
-    bench b = {.net = "resnet20",
-               .k = 1,
-               .iterations = 10,
-               .probes = 10,
-               .steps = 30,
-               .repeat = 5,
-               .threads = 2};
-    hwb_source source;
-    hwb_curvature_options o = {.kind = HWB_HESSIAN};
-    if (argc < 2) {
-        fputs("usage: bench CASE [key=value...]\n", stderr);
-        return 2;
+    bench b = {.repeat = 5, .threads = 2};
+    if (argc < 2) usage("no case", "");
+    if (strcmp(argv[1], "list") == 0) {
+        list_cases();
+        return 0;
     }
-    b.kind = argv[1];
+    bool machine = strcmp(argv[1], "machine") == 0;
+    for (int i = 0; i < bench_case_count; i++)
+        if (strcmp(bench_cases[i].name, machine ? "gradient" : argv[1]) == 0)
+            b.what = &bench_cases[i];
+    if (!b.what) usage("no case ", argv[1]);
+    b.net_name = b.what->net;
+    b.sizes = b.what->sizes;
     read_options(&b, argc, argv);
-    bool deep = strcmp(b.net, "resnet50") == 0;
-    if (!b.batch) b.batch = deep ? 8 : 128;
-    if (!b.side) b.side = deep ? 224 : 32;
+    if (machine) {
+        double macs, bytes;
+        bench_machine((int)b.threads, &macs, &bytes);
+        printf("{\"gmacs_per_s\": %.1f, \"gbytes_per_s\": %.1f}\n", macs / 1e9, bytes / 1e9);
+        return 0;
+    }
+    if (strcmp(b.net_name, "resnet50") == 0 && strcmp(b.what->net, "resnet50") != 0) {
+        if (b.sizes.batch == b.what->sizes.batch) b.sizes.batch = 8;
+        if (b.sizes.side == b.what->sizes.side) b.sizes.side = 224;
+    }
     if (hwb_ctx_new(&b.ctx) != HWB_OK) return 1;
     hwb_set_threads(b.ctx, (int)b.threads);
-    stop(&b, net_new(b.ctx, &b.model, b.net, 16, 3), "model");
-    stop(&b, net_images(b.ctx, &b.x, &b.y, b.batch, b.side, deep ? 1000 : 10), "images");
-    stop(&b, hwb_source_batch(b.ctx, &source, b.x, b.y, b.micro), "source");
-    stop(&b, hwb_curvature_new(b.ctx, &b.whole, b.model, source, &o), "operator");
+    open_case(&b);
     measure(&b);
-    hwb_curvature_release(b.whole);
-    hwb_model_release(b.model);
-    hwb_tensor_release(b.x);
-    hwb_tensor_release(b.y);
-    hwb_ctx_free(b.ctx);
+    close_case(&b);
     return 0;
 }

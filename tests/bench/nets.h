@@ -17,17 +17,29 @@
 
 #include "graph/compose.h"
 #include "model/model.h"
+#include "quant/fake.h"
 
-enum { NET_MAX_TENSORS = 400 };
+enum { NET_MAX_TENSORS = 400, NET_MAX_ACTIVATIONS = 64 };
+
+/* What the forward pass does beside its layers (ResNet20 only). */
+typedef enum net_mode {
+    NET_FLOAT,
+    NET_OBSERVE, /* the output is the largest value of each activation, [activations] */
+    NET_QUANTIZE /* weights and activations are quantized to `bits` */
+} net_mode;
 
 typedef struct net {
     hwb_ctx *ctx;
-    hwb_model *model; /* while it is being filled */
+    hwb_model *model; /* borrowed: it owns this struct */
     int n;
     char *name[NET_MAX_TENSORS];
     hwb_tensor *tensor[NET_MAX_TENSORS];
     int n_parameters;
     int64_t width, blocks; /* resnet20: channels of the first stage, blocks a stage */
+    net_mode mode;
+    int bits;
+    int n_seen; /* activations met in this forward pass */
+    hwb_id seen[NET_MAX_ACTIVATIONS];
 } net;
 
 static inline int64_t net_hash(int64_t k, int64_t i) {
@@ -38,8 +50,11 @@ static inline hwb_status net_formula(hwb_ctx *ctx, hwb_tensor **out, int64_t k, 
                                      double scale, double shift) {
     HWB_TRY(hwb_tensor_new(ctx, out, HWB_F32, shape));
     float *p = hwb_tensor_data(*out);
-    for (int64_t i = 0; i < hwb_shape_numel(&shape); i++)
-        p[i] = (float)(shift + scale * sin((double)net_hash(k, i)));
+    double *table = malloc(10007 * sizeof *table);
+    if (!table) return HWB_ENOMEM;
+    for (int64_t i = 0; i < 10007; i++) table[i] = shift + scale * sin((double)i);
+    for (int64_t i = 0; i < hwb_shape_numel(&shape); i++) p[i] = (float)table[net_hash(k, i)];
+    free(table);
     return HWB_OK;
 }
 
@@ -58,7 +73,7 @@ static inline hwb_status net_images(hwb_ctx *ctx, hwb_tensor **x, hwb_tensor **y
 /* ---- parameters ------------------------------------------------------------------- */
 
 static inline hwb_status net_keep(net *s, const char *layer, const char *what, hwb_tensor *t) {
-    char name[96];
+    char name[128];
     snprintf(name, sizeof name, "%s.%s", layer, what);
     s->name[s->n] = strdup(name);
     s->tensor[s->n++] = t;
@@ -101,11 +116,33 @@ static inline hwb_status net_add_linear(net *s, const char *layer, int64_t in, i
 
 static inline hwb_status net_get(const net *s, hwb_graph *g, hwb_id *out, const char *layer,
                                  const char *what) {
-    char name[96];
+    char name[128];
     snprintf(name, sizeof name, "%s.%s", layer, what);
     for (int i = 0; i < s->n; i++)
         if (strcmp(s->name[i], name) == 0) return hwb_graph_lift(g, out, s->tensor[i]);
     return hwb_fail(s->ctx, HWB_EARG, "no tensor %s", name);
+}
+
+/* The weight of a layer; NET_QUANTIZE: symmetric, one scale an output channel. */
+static inline hwb_status net_weight(const net *s, hwb_graph *g, hwb_id *w, const char *layer) {
+    hwb_quant_spec spec = hwb_quant_defaults();
+    HWB_TRY(net_get(s, g, w, layer, "weight"));
+    if (s->mode != NET_QUANTIZE) return HWB_OK;
+    spec.bits = s->bits;
+    return hwb_fake_weight(g, w, *w, &spec, HWB_NONE, HWB_NONE, false);
+}
+
+/* ReLU, and what the mode does with its result. */
+static inline hwb_status net_act(net *s, hwb_graph *g, hwb_id *x) {
+    char layer[32];
+    hwb_id range;
+    HWB_TRY(hwb_relu(g, x, *x));
+    int at = s->n_seen++;
+    if (s->mode == NET_FLOAT) return HWB_OK;
+    if (s->mode == NET_OBSERVE) return hwb_max(g, &s->seen[at], *x, 0, false);
+    snprintf(layer, sizeof layer, "act%d", at);
+    HWB_TRY(net_get(s, g, &range, layer, "running_range"));
+    return hwb_fake_activation(g, x, *x, range, s->bits, HWB_QUANT_ASYMMETRIC, false);
 }
 
 static inline hwb_status net_conv(const net *s, hwb_graph *g, hwb_id *x, const char *layer,
@@ -113,18 +150,39 @@ static inline hwb_status net_conv(const net *s, hwb_graph *g, hwb_id *x, const c
     hwb_id w;
     hwb_conv_options o = {.stride = {stride, stride}, .padding = {padding, padding}};
     HWB_TRY(hwb_graph_push_scope(g, layer));
-    HWB_TRY(net_get(s, g, &w, layer, "weight"));
+    HWB_TRY(net_weight(s, g, &w, layer));
     HWB_TRY(hwb_conv2d(g, x, *x, w, HWB_NONE, o));
     hwb_graph_pop_scope(g);
     return HWB_OK;
 }
 
-static inline hwb_status net_bn(const net *s, hwb_graph *g, hwb_id *x, const char *layer) {
+/* buffer <- 0.9 buffer + 0.1 value */
+static inline hwb_status net_blend(const net *s, hwb_graph *g, const char *layer, const char *what,
+                                   hwb_id value) {
+    char name[128];
+    hwb_id old;
+    int i = 0;
+    HWB_TRY(net_get(s, g, &old, layer, what));
+    HWB_TRY(hwb_mul_scalar(g, &old, old, 0.9));
+    HWB_TRY(hwb_mul_scalar(g, &value, value, 0.1));
+    HWB_TRY(hwb_add(g, &value, old, value));
+    snprintf(name, sizeof name, "%s.%s", layer, what);
+    while (strcmp(s->name[i], name) != 0) i++; /* ends: net_get has found it */
+    return hwb_graph_update(g, s->tensor[i], value);
+}
+
+static inline hwb_status net_bn(const net *s, hwb_graph *g, hwb_id *x, const char *layer,
+                                bool train) {
     hwb_id p[4];
     static const char *const what[4] = {"weight", "bias", "running_mean", "running_var"};
     HWB_TRY(hwb_graph_push_scope(g, layer));
     for (int i = 0; i < 4; i++) HWB_TRY(net_get(s, g, &p[i], layer, what[i]));
-    HWB_TRY(hwb_batch_norm_eval(g, x, *x, p[0], p[1], p[2], p[3], 1e-5));
+    if (train) {
+        HWB_TRY(hwb_batch_norm_batch(g, x, &p[2], &p[3], *x, p[0], p[1], 1e-5));
+        for (int i = 2; i < 4; i++) HWB_TRY(net_blend(s, g, layer, what[i], p[i]));
+    } else {
+        HWB_TRY(hwb_batch_norm_eval(g, x, *x, p[0], p[1], p[2], p[3], 1e-5));
+    }
     hwb_graph_pop_scope(g);
     return HWB_OK;
 }
@@ -134,7 +192,7 @@ static inline hwb_status net_head(const net *s, hwb_graph *g, hwb_id *y, hwb_id 
     hwb_id w, b;
     HWB_TRY(hwb_graph_push_scope(g, layer));
     HWB_TRY(hwb_mean(g, &x, x, 1u << 2 | 1u << 3, false));
-    HWB_TRY(net_get(s, g, &w, layer, "weight"));
+    HWB_TRY(net_weight(s, g, &w, layer));
     HWB_TRY(net_get(s, g, &b, layer, "bias"));
     HWB_TRY(hwb_linear(g, y, x, w, b));
     hwb_graph_pop_scope(g);
@@ -154,11 +212,11 @@ static inline hwb_status net_shortcut(hwb_graph *g, hwb_id *x, int64_t channels)
 
 static inline hwb_status net_resnet20_forward(void *user, hwb_graph *g, hwb_id *y, hwb_id x,
                                               bool train) {
-    const net *s = user;
-    (void)train;
+    net *s = user;
+    s->n_seen = 0;
     HWB_TRY(net_conv(s, g, &x, "conv1", 1, 1));
-    HWB_TRY(net_bn(s, g, &x, "bn1"));
-    HWB_TRY(hwb_relu(g, &x, x));
+    HWB_TRY(net_bn(s, g, &x, "bn1", train));
+    HWB_TRY(net_act(s, g, &x));
     for (int stage = 1; stage <= 3; stage++)
         for (int b = 0; b < s->blocks; b++) {
             char at[2][48], bn[2][48];
@@ -168,14 +226,16 @@ static inline hwb_status net_resnet20_forward(void *user, hwb_graph *g, hwb_id *
                 snprintf(at[j], sizeof at[j], "layer%d.%d.conv%d", stage, b, j + 1);
                 snprintf(bn[j], sizeof bn[j], "layer%d.%d.bn%d", stage, b, j + 1);
                 HWB_TRY(net_conv(s, g, &z, at[j], j ? 1 : stride, 1));
-                HWB_TRY(net_bn(s, g, &z, bn[j]));
-                if (j == 0) HWB_TRY(hwb_relu(g, &z, z));
+                HWB_TRY(net_bn(s, g, &z, bn[j], train));
+                if (j == 0) HWB_TRY(net_act(s, g, &z));
             }
             if (stride == 2) HWB_TRY(net_shortcut(g, &x, s->width << (stage - 1)));
             HWB_TRY(hwb_add(g, &x, z, x));
-            HWB_TRY(hwb_relu(g, &x, x));
+            HWB_TRY(net_act(s, g, &x));
         }
-    return net_head(s, g, y, x, "linear");
+    if (s->mode != NET_OBSERVE) return net_head(s, g, y, x, "linear");
+    for (int i = 0; i < s->n_seen; i++) HWB_TRY(hwb_unsqueeze(g, &s->seen[i], s->seen[i], 0));
+    return hwb_concat(g, y, s->n_seen, s->seen, 0);
 }
 
 static inline hwb_status net_resnet20_tensors(net *s) {
@@ -204,9 +264,8 @@ static inline hwb_status net_resnet50_forward(void *user, hwb_graph *g, hwb_id *
                                               bool train) {
     const net *s = user;
     hwb_pool_options pool = {.kernel = {3, 3}, .stride = {2, 2}, .padding = {1, 1}};
-    (void)train;
     HWB_TRY(net_conv(s, g, &x, "conv1", 2, 3));
-    HWB_TRY(net_bn(s, g, &x, "bn1"));
+    HWB_TRY(net_bn(s, g, &x, "bn1", train));
     HWB_TRY(hwb_relu(g, &x, x));
     HWB_TRY(hwb_max_pool2d(g, &x, x, pool));
     for (int stage = 1; stage <= 4; stage++)
@@ -218,14 +277,14 @@ static inline hwb_status net_resnet50_forward(void *user, hwb_graph *g, hwb_id *
                 snprintf(name, sizeof name, "layer%d.%d.conv%d", stage, b, j);
                 HWB_TRY(net_conv(s, g, &z, name, j == 2 ? stride : 1, j == 2));
                 snprintf(name, sizeof name, "layer%d.%d.bn%d", stage, b, j);
-                HWB_TRY(net_bn(s, g, &z, name));
+                HWB_TRY(net_bn(s, g, &z, name, train));
                 if (j < 3) HWB_TRY(hwb_relu(g, &z, z));
             }
             if (b == 0) {
                 snprintf(name, sizeof name, "layer%d.%d.downsample.0", stage, b);
                 HWB_TRY(net_conv(s, g, &x, name, stride, 0));
                 snprintf(name, sizeof name, "layer%d.%d.downsample.1", stage, b);
-                HWB_TRY(net_bn(s, g, &x, name));
+                HWB_TRY(net_bn(s, g, &x, name, train));
             }
             HWB_TRY(hwb_add(g, &x, z, x));
             HWB_TRY(hwb_relu(g, &x, x));
@@ -269,23 +328,33 @@ static inline void net_free(void *user) {
     free(s);
 }
 
-/* "resnet20" (width: channels of its first stage, 16; blocks a stage, 3) or "resnet50" */
-static inline hwb_status net_new(hwb_ctx *ctx, hwb_model **out, const char *name, int64_t width,
-                                 int64_t blocks) {
+/* A model of forward(net) with the tensors that `fill` adds; *inside: the net,
+ * which lives as long as the model.  width and blocks as in struct net. */
+static inline hwb_status net_make(hwb_ctx *ctx, hwb_model **out, net **inside, int64_t width,
+                                  int64_t blocks, hwb_forward_fn forward,
+                                  hwb_status (*fill)(net *)) {
     net *s = calloc(1, sizeof *s);
     if (!s) return HWB_ENOMEM;
-    bool deep = strcmp(name, "resnet50") == 0;
     *s = (net){.ctx = ctx, .width = width, .blocks = blocks};
-    hwb_status st = hwb_model_new(ctx, &s->model,
-                                  deep ? net_resnet50_forward : net_resnet20_forward, s, net_free);
+    hwb_status st = hwb_model_new(ctx, &s->model, forward, s, net_free);
     if (st != HWB_OK) {
         net_free(s);
         return st;
     }
     *out = s->model;
-    st = deep ? net_resnet50_tensors(s) : net_resnet20_tensors(s);
+    *inside = s;
+    st = fill(s);
     if (st != HWB_OK) hwb_model_release(*out);
     return st;
+}
+
+static inline hwb_status net_resnet20_new(hwb_ctx *ctx, hwb_model **out, net **inside,
+                                          int64_t width, int64_t blocks) {
+    return net_make(ctx, out, inside, width, blocks, net_resnet20_forward, net_resnet20_tensors);
+}
+
+static inline hwb_status net_resnet50_new(hwb_ctx *ctx, hwb_model **out, net **inside) {
+    return net_make(ctx, out, inside, 0, 0, net_resnet50_forward, net_resnet50_tensors);
 }
 
 #endif

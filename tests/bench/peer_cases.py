@@ -1,5 +1,5 @@
 """The cases of peer_torch.py: each builds what may be built once and returns a
-function that does the timed work and returns a check value."""
+function that does the timed work and returns the check values."""
 import os
 
 import numpy as np
@@ -10,7 +10,6 @@ import torch.nn.functional as F
 import peer_nets
 
 MICRO = 125     # images a piece in hvp-dataset and evaluation (NOTES.md: 50 to 500 take the same time)
-EVAL_IMAGES = 10000
 
 
 class Task:
@@ -33,6 +32,9 @@ class Task:
         affine = "affine" in way or way.startswith("fast")
         self.ops = peer_nets.Ops("fast" if way.startswith("fast") else "native", "affine" if affine else "native")
         self.hvps = 0
+        if "images" in options:
+            xs, ys = self.images(options["images"], options["file"])
+            self.pieces = [(self.lay(x).clone(memory_format=self.last_layout), y) for x, y in zip(xs.split(MICRO), ys.split(MICRO))]
 
     def lay(self, t):
         return t.contiguous(memory_format=self.last_layout) if t.dim() == 4 else t
@@ -78,7 +80,7 @@ def train_step(task):
         loss = forward_loss()
         loss.backward()
         optimizer.step()
-        return float(loss.detach())
+        return (float(loss.detach()),)
 
     return step
 
@@ -88,7 +90,7 @@ def gradient(task):
 
     def step():
         g = torch.autograd.grad(forward_loss(), task.list)
-        return dot(g, g) ** 0.5
+        return (dot(g, g) ** 0.5,)
 
     return step
 
@@ -149,27 +151,36 @@ def hvp(task):
 
         def step():
             hv = torch.autograd.grad(grads, task.list, many, retain_graph=True, is_grads_batched=True)
-            return dot([t[0] for t in hv], vs[0])
+            return dot([t[0] for t in hv], vs[0]), dot([t[-1] for t in hv], vs[-1])
 
         return step
     apply = operator(task)
 
     def step():
         task.hvps = 0
-        first = None
+        checks = []
         for v in vs:
             hv = apply(v)
-            first = dot(hv, v) if first is None else first
-        return first
+            checks.append(dot(hv, v))
+        return checks[0], checks[-1]
+
+    return step
+
+
+def primal(task):
+    """One product after the data changed: gradient graph and product."""
+    v = task.vector()
+
+    def step():
+        check = dot(operator(task)(v), v)
+        return check, check
 
     return step
 
 
 def hvp_dataset(task):
     """One exact product over all images: pieces weighted by their size, each graph built and dropped."""
-    n, v = task.options["images"], task.vector()
-    xs, ys = task.images(n, "data_batch_1.bin")
-    pieces = [(task.lay(x), y) for x, y in zip(xs.split(MICRO), ys.split(MICRO))]
+    n, v, pieces = task.options["images"], task.vector(), task.pieces
 
     def step():
         task.hvps = 0
@@ -177,7 +188,8 @@ def hvp_dataset(task):
         for x, y in pieces:
             for acc, h in zip(total, operator(task, x, y)(v)):
                 acc.add_(h, alpha=len(y) / n)
-        return dot(total, v)
+        check = dot(total, v)
+        return check, check
 
     return step
 
@@ -204,25 +216,26 @@ def block_eigs(task):
 
     def step():
         task.hvps = 0
-        return sum(top(idx) for _, idx in layer_indices(task))
+        values = [top(idx) for _, idx in layer_indices(task)]
+        return sum(values), sum(map(abs, values))
 
     return step
 
 
 def traces(task):
-    """Hutchinson by joint Rademacher probes, one number a layer; returns the sum over layers."""
+    """Hutchinson by joint probes, the signs of sin() vectors, one number a layer's weight; returns
+    the sum over layers, and of their sizes."""
     apply, layers = operator(task), layer_indices(task)
 
     def step():
         task.hvps = 0
-        gen = torch.Generator().manual_seed(1)
         got = {k: 0.0 for k, _ in layers}
-        for _ in range(task.options["probes"]):
-            v = [torch.randint(0, 2, p.shape, generator=gen).float() * 2 - 1 for p in task.list]
-            hv = apply([task.lay(t) for t in v])
+        for j in range(task.options["probes"]):
+            v = [torch.where(t < 0, -1.0, 1.0) for t in task.vector(j)]
+            hv = apply(v)
             for k, idx in layers:
-                got[k] += dot([v[i] for i in idx], [hv[i] for i in idx]) / task.options["probes"]
-        return sum(got.values())
+                got[k] += dot([v[idx[0]]], [hv[idx[0]]]) / task.options["probes"]
+        return sum(got.values()), sum(map(abs, got.values()))
 
     return step
 
@@ -251,7 +264,7 @@ def lanczos(task):
             beta.append(float(w.norm()))
             basis[m + 1] = w / beta[-1]
         t = np.diag(alpha) + np.diag(beta[:-1], 1) + np.diag(beta[:-1], -1)
-        return float(np.linalg.eigvalsh(t)[-1])
+        return (float(np.linalg.eigvalsh(t)[-1]),)
 
     return step
 
@@ -267,10 +280,9 @@ def fake_quant_weights(values, names, bits):
 
 
 def evaluate(task):
-    """How many of 10,000 images are right; bits: weights and activations fake-quantized on the fly."""
-    bits = task.options["bits"]
-    xs, ys = task.images(EVAL_IMAGES, "test_batch.bin")
-    pieces = [(task.lay(x), y) for x, y in zip(xs.split(MICRO), ys.split(MICRO))]
+    """How many of 10,000 images are right, and the mean of the largest output; bits: weights and
+    activations fake-quantized on the fly."""
+    bits, pieces = task.options["bits"], task.pieces
     layers = task.net.layers(list(task.values))
     scales, at = [], [0]
 
@@ -287,7 +299,7 @@ def evaluate(task):
             task.net(task.ops, task.values, task.buffers, pieces[0][0], observe)
 
     def step():
-        right = 0
+        right, most = 0, 0.0
         with torch.inference_mode():
             p = fake_quant_weights(task.values, layers, bits) if bits else task.values
             p = {k: task.lay(t) for k, t in p.items()}
@@ -295,6 +307,7 @@ def evaluate(task):
                 at[0] = 0
                 z = task.net(task.ops, p, task.buffers, x, quantized if bits else F.relu)
                 right += int((z.argmax(1) == y).sum())
-        return right
+                most += float(z.amax(1).double().sum())
+        return right, most / task.options["images"]
 
     return step

@@ -10,9 +10,9 @@ One JSON line a (case, way):
   which says more than the wall clock on a machine with other work;
   setup_s: work done once per batch that every later vector reuses (building
   the gradient graph); first_s: the warm-up, compilation included;
-  peak_mib: peak resident memory of the process; base_mib: the same just
+  peak_mib: peak resident memory above base_mib, what was resident just
   before the first computation (interpreter, library, weights, data);
-  check: a number that must agree between ways and programs; hvps: products
+  check: numbers that must agree between ways and programs; hvps: products
   in one run, where it is a run of many; threads, malloc, versions.
 
 Each (case, way) runs in a process of its own, so that memory is its own.
@@ -29,9 +29,9 @@ reverse, the primal recomputed for every vector; "compile" is torch.compile of
 torch.func's jvp of grad.
 """
 import argparse
+import ctypes
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -43,24 +43,26 @@ MALLOC_TUNED = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_"
 
 
 def rows():
-    """case -> (network, function name, options, ways, unit)"""
+    """case -> (network, function name, options, ways); the names are those of bench_cases.c"""
     conv = ("native", "native-cl", "fast-cl", "forward-cl", "forward-affine-cl")
     first = ("native", "native-cl", "compile-cl")
     out = {"train-step": ("resnet20", "train_step", {}, first)}
-    for net in ("resnet20", "resnet50", "bert"):
+    for net, at in (("resnet20", ""), ("resnet50", "resnet50-"), ("bert", "bert-")):
         flat = net == "bert"
-        out[f"gradient-{net}"] = (net, "gradient", {}, ("native", "compile") if flat else first)
+        out[at + "gradient"] = (net, "gradient", {}, ("native", "compile") if flat else first)
         hvp = ("native", "forward", "compile") if flat else conv + ("compile-affine-cl",)
-        out[f"hvp-{net}"] = (net, "hvp", {"k": 1}, hvp)
+        out[at + "hvp"] = (net, "hvp", {"k": 1}, hvp)
         for k in () if flat else (4, 16):
-            out[f"hvp{k}-{net}"] = (net, "hvp", {"k": k}, ("native-cl", "fast-cl", "vmap-cl"))
-    out["hvp-dataset"] = ("resnet20", "hvp_dataset", {"images": 2000}, conv)
-    out["block-eigs-resnet20"] = ("resnet20", "block_eigs", {"iterations": 10}, conv)
-    out["block-eigs-resnet50"] = ("resnet50", "block_eigs", {"iterations": 2}, ("native-cl", "fast-cl"))
+            out[f"{at}hvp-{k}"] = (net, "hvp", {"k": k}, ("native-cl", "fast-cl", "vmap-cl"))
+    out["primal"] = ("resnet20", "primal", {}, conv)
+    out["hvp-dataset"] = ("resnet20", "hvp_dataset", {"images": 2000, "file": "data_batch_1.bin"}, conv)
+    out["block-eigs"] = ("resnet20", "block_eigs", {"iterations": 10}, conv)
+    out["resnet50-block-eigs"] = ("resnet50", "block_eigs", {"iterations": 2}, ("native-cl", "fast-cl"))
     out["traces"] = ("resnet20", "traces", {"probes": 10}, ("native", "native-cl", "fast-cl"))
     out["lanczos"] = ("resnet20", "lanczos", {"steps": 30}, ("native", "native-cl", "fast-cl"))
-    out["eval-float"] = ("resnet20", "evaluate", {"bits": None}, ("native", "native-cl"))
-    out["eval-quant"] = ("resnet20", "evaluate", {"bits": 4}, ("native", "native-cl"))
+    test = {"images": 10000, "file": "test_batch.bin"}
+    out["eval"] = ("resnet20", "evaluate", {"bits": None, **test}, ("native", "native-cl"))
+    out["quant-eval"] = ("resnet20", "evaluate", {"bits": 4, **test}, ("native", "native-cl"))
     return out
 
 
@@ -103,9 +105,18 @@ def children(args, argv):
     return status
 
 
-def peak_mib():
-    """Peak resident set of this process, what /usr/bin/time -v calls maximum resident set size."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def resident(which):
+    """A line of /proc/self/status in MiB: VmRSS (resident now), VmHWM (at most)."""
+    with open("/proc/self/status", encoding="ascii") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith(which)) / 1024
+
+
+def resident_base():
+    """Resident MiB now, with the record of the most set back to it."""
+    ctypes.CDLL(None).malloc_trim(0)
+    with open("/proc/self/clear_refs", "w", encoding="ascii") as f:
+        f.write("5")
+    return resident("VmRSS")
 
 
 def child(args):
@@ -119,7 +130,7 @@ def child(args):
     if args.dump:
         task.dump(args.dump)
         return 0
-    base = peak_mib()
+    base = resident_base()
     t = time.perf_counter()
     step = getattr(peer_cases, function)(task)
     setup = time.perf_counter() - t
@@ -135,8 +146,8 @@ def child(args):
     print(json.dumps({
         "case": args.case, "way": args.way, "seconds_median": round(statistics.median(times), 5),
         "seconds_min": round(min(times), 5), "seconds_max": round(max(times), 5), "repeat": args.repeat,
-        "cpu_s_min": round(min(cpu), 5), "setup_s": round(setup, 4), "first_s": round(first, 4), "peak_mib": round(peak_mib(), 1),
-        "base_mib": round(base, 1), "check": check, **({"hvps": task.hvps} if task.hvps else {}),
+        "cpu_s_min": round(min(cpu), 5), "setup_s": round(setup, 4), "first_s": round(first, 4), "peak_mib": round(resident("VmHWM") - base, 1),
+        "base_mib": round(base, 1), "check": list(check), **({"hvps": task.hvps} if task.hvps else {}),
         "threads": args.threads, "malloc": args.malloc,
         "versions": {"torch": torch.__version__, "python": sys.version.split()[0]}}))
     return 0

@@ -24,9 +24,10 @@ typedef struct setup {
 
 static setup open_net(void) {
     setup s = {.ctx = test_ctx_new()};
+    net *inside;
     hwb_source source;
     hwb_curvature_options o = {.kind = HWB_HESSIAN};
-    assert_ok(s.ctx, net_new(s.ctx, &s.model, "resnet20", WIDTH, 1));
+    assert_ok(s.ctx, net_resnet20_new(s.ctx, &s.model, &inside, WIDTH, 1));
     assert_ok(s.ctx, net_images(s.ctx, &s.x, &s.y, BATCH, SIDE, 10));
     assert_ok(s.ctx, hwb_source_batch(s.ctx, &source, s.x, s.y, 0));
     assert_ok(s.ctx, hwb_curvature_new(s.ctx, &s.whole, s.model, source, &o));

@@ -1,22 +1,8 @@
--- hwb bench [CASE…]: the engine's benchmark program with the standard sizes.
+-- hwb bench [list | CASE…]: the engine's benchmark program with the standard sizes.
 local hwb = require "hwb"
 local sys = require "hwb.sys"
 local errors = require "hwb.errors"
 local text = require "hwb.text"
-
--- name, words for the benchmark program; those after "smoke" with --smoke
-local cases = {
-  {"gradient", {"gradient", "net=resnet20", "batch=128"}},
-  {"hvp", {"hvp", "net=resnet20", "batch=128", "k=1"}},
-  {"hvp-4", {"hvp", "net=resnet20", "batch=128", "k=4"}},
-  {"hvp-16", {"hvp", "net=resnet20", "batch=128", "k=16"}},
-  {"primal", {"primal", "net=resnet20", "batch=128"}},
-  {"block-eigs", {"block-eigs", "net=resnet20", "batch=128", "iterations=10"}},
-  {"traces", {"traces", "net=resnet20", "batch=128", "probes=10"}},
-  {"lanczos", {"lanczos", "net=resnet20", "batch=128", "steps=30"}},
-  {"resnet50-gradient", {"gradient", "net=resnet50", "batch=8", "side=224"}},
-  {"resnet50-hvp", {"hvp", "net=resnet50", "batch=8", "side=224", "k=1"}},
-}
 
 local function program()
   local bin = (sys.realpath("/proc/self/exe") or ""):match("^(.*)/[^/]+$") or "."
@@ -25,12 +11,23 @@ local function program()
   errors.usage("bench: %s is not built; `hwb test` builds it, as does cmake --build %s", path, bin:gsub("/bin$", ""))
 end
 
-local function chosen(names)
+-- {name=, net=, summary=} of every case, as the benchmark program lists them
+local function all_cases(exe)
+  local out, status = sys.capture{exe, "list"}
+  if status ~= 0 then errors.usage("bench: %s list failed with status %d", exe, status) end
+  local cases = {}
+  for name, net, summary in out:gmatch("([^\t\n]+)\t([^\t\n]+)\t([^\n]+)\n") do
+    cases[#cases + 1] = {name = name, net = net, summary = summary}
+  end
+  return cases
+end
+
+local function chosen(cases, names)
   if #names == 0 then return cases end
   local out, known = {}, {}
-  for i, case in ipairs(cases) do known[i] = case[1] end
+  for i, case in ipairs(cases) do known[i] = case.name end
   for i, name in ipairs(names) do
-    for _, case in ipairs(cases) do if case[1] == name then out[i] = case end end
+    for _, case in ipairs(cases) do if case.name == name then out[i] = case end end
     if not out[i] then
       local near = sys.nearest(name, known)
       errors.usage("bench: no case '%s'%s; there are %s", name, near and ("; did you mean '%s'?"):format(near) or "",
@@ -40,25 +37,28 @@ local function chosen(names)
   return out
 end
 
+local function list_cases(cases, json)
+  if json then print(hwb.json.encode(hwb.json.array(cases), {indent = 2}))
+  else print(text.table(cases, {"name", "net", "summary"})) end
+  return 0
+end
+
 return function(options, rest)
   local exe, rows = program(), hwb.json.array{}
-  local list = chosen(rest)
+  local cases = all_cases(exe)
+  if #rest == 1 and rest[1] == "list" then return list_cases(cases, options.json) end
+  local list = chosen(cases, rest)
   for i, case in ipairs(list) do
-    local words = {exe, table.unpack(case[2])}
-    words[#words + 1] = "threads=" .. sys.cpu().threads
-    if options.smoke then
-      words[#words + 1] = "repeat=1"
-      for j, word in ipairs(words) do words[j] = word:gsub("^batch=.*", "batch=2"):gsub("^side=224", "side=64") end
-    end
+    local words = {exe, case.name, "threads=" .. sys.cpu().threads}
+    if options.smoke then words[#words + 1] = "smoke=1" end
     for _, set in ipairs(options.set) do words[#words + 1] = set end
-    hwb.progress("bench", i - 1, #list, case[1])
+    hwb.progress("bench", i - 1, #list, case.name)
     local out, status = sys.capture(words)
     local row = status == 0 and hwb.json.decode(out)
     if not row then
-      io.stderr:write(("hwb bench: %s failed with status %d\n"):format(case[1], status))
+      io.stderr:write(("hwb bench: %s failed with status %d\n"):format(case.name, status))
       return 1
     end
-    row.case = case[1]
     rows[#rows + 1] = row
   end
   hwb.progress("bench", #list, #list)

@@ -1,0 +1,328 @@
+/*
+ * bench_cases.c: what each case does.
+ *
+ * Vectors are v[j,i] = sin(0.37 (at + i + 1 + 1000 j)), i counted over the flat
+ * parameters from `at`, probes their signs.  A product is taken with the primal
+ * pass kept from the run before, as in a solver; peer_torch.py keeps the
+ * gradient's graph.
+ */
+#include "bench.h"
+
+#include "exec/exec_i.h"
+#include "spectral/spectral.h"
+
+/* ---- shared -------------------------------------------------------------------------------- */
+
+static hwb_tensor *vectors(bench *b, int64_t k, int64_t n, int64_t at, int64_t first) {
+    hwb_tensor *v;
+    hwb_shape s = {.ndim = 2, .dim = {k, n}};
+    bench_must(b, hwb_tensor_new(b->ctx, &v, HWB_F32, s), "vectors");
+    float *p = hwb_tensor_data(v);
+    for (int64_t j = 0; j < k; j++)
+        for (int64_t i = 0; i < n; i++)
+            p[j * n + i] = (float)sin(0.37 * (double)(at + i + 1 + 1000 * (first + j)));
+    return v;
+}
+
+/* sum of a[i] b[i], i = from .. from+n-1 */
+static double dot(const hwb_tensor *a, const hwb_tensor *b, int64_t from, int64_t n) {
+    const float *x = (const float *)hwb_tensor_data(a) + from;
+    const float *y = (const float *)hwb_tensor_data(b) + from;
+    double s = 0;
+    for (int64_t i = 0; i < n; i++) s += (double)x[i] * (double)y[i];
+    return s;
+}
+
+static void open_operator(bench *b) {
+    hwb_source source;
+    hwb_curvature_options o = {.kind = HWB_HESSIAN};
+    bench_must(b, hwb_source_batch(b->ctx, &source, b->x, b->y, b->sizes.micro), "source");
+    bench_must(b, hwb_curvature_new(b->ctx, &b->whole, b->model, source, &o), "operator");
+    if (b->sizes.k) b->v = vectors(b, b->sizes.k, hwb_curvature_n(b->whole), 0, 0);
+}
+
+static const hwb_layer *layers_of(bench *b, int *n) {
+    const hwb_layer *layers;
+    bench_must(b, hwb_model_layers(b->ctx, b->model, hwb_tensor_shape(b->x), HWB_F32, n, &layers),
+               "layers");
+    return layers;
+}
+
+/* Adds what the stages of c's newest program do in one run, `data` and `tangent` times. */
+static void count_work(bench *b, const hwb_curvature *c, double data, double tangent) {
+    const hwb_program *p = c->cached[c->n_cached - 1].program;
+    const double times[HWB_ROLE_COUNT] = {[HWB_ROLE_DATA] = data, [HWB_ROLE_TANGENT] = tangent};
+    for (int s = 0; s < HWB_ROLE_COUNT; s++)
+        b->macs += times[s] * (double)hwb_program_stats(p).macs[s];
+    for (int k = 0; k < p->plan->n_steps; k++) {
+        const hwb__step *step = &p->plan->steps[k];
+        for (int i = 0; i < step->n_in; i++) {
+            const hwb_vdesc *d = &p->plan->values[step->in[i]].desc;
+            b->bytes += times[step->stage] * (double)hwb_shape_numel(&d->shape) *
+                        (double)hwb_dtype_size(d->dtype);
+        }
+        for (int i = 0; i < step->n_out; i++)
+            b->bytes += times[step->stage] * (double)hwb_shape_numel(&step->out_desc[i].shape) *
+                        (double)hwb_dtype_size(step->out_desc[i].dtype);
+    }
+}
+
+/* Multiply-adds of the forward pass of `samples` images, and of its first layer. */
+static double forward_macs(bench *b, int64_t samples, double *first) {
+    int n;
+    double total = 0;
+    const hwb_layer *layers = layers_of(b, &n);
+    for (int i = 0; i < n; i++) total += (double)(samples * layers[i].macs);
+    *first = (double)(samples * layers[0].macs);
+    return total;
+}
+
+/* ---- training --------------------------------------------------------------------------------- */
+
+static void open_training(bench *b) {
+    hwb_trainer_options o = {.optim = hwb_optim_defaults()};
+    o.optim.momentum = 0.9;
+    o.optim.weight_decay = 1e-4;
+    bench_must(b, hwb_trainer_new(b->ctx, &b->trainer, b->model, &o), "trainer");
+}
+
+static void run_training(bench *b) {
+    int64_t right;
+    hwb_tensor_touch(b->x);
+    bench_must(b, hwb_trainer_gradient(b->ctx, b->trainer, b->x, b->y, 1, &b->check[0], &right),
+               "gradient");
+    bench_must(b, hwb_trainer_update(b->ctx, b->trainer, 1e-3), "update");
+    double first, all = forward_macs(b, b->sizes.batch, &first);
+    b->macs = 3 * all - first; /* no gradient of the images */
+}
+
+/* ---- the whole Hessian ----------------------------------------------------------------------- */
+
+static void run_gradient(bench *b) {
+    hwb_tensor *g;
+    hwb_tensor_touch(b->x); /* new data: all of it again */
+    bench_must(b, hwb_curvature_gradient(b->ctx, b->whole, NULL, &g), "gradient");
+    b->check[0] = sqrt(dot(g, g, 0, hwb_tensor_numel(g)));
+    count_work(b, b->whole, 1, 0);
+    hwb_tensor_release(g);
+}
+
+/* v.Hv of the first vector and of the last */
+static void run_hvp(bench *b) {
+    hwb_linop *op = hwb_curvature_op(b->whole);
+    hwb_tensor *hv;
+    bench_must(b, op->apply(b->ctx, op, &hv, b->v), "product");
+    b->check[0] = dot(hv, b->v, 0, op->n);
+    b->check[1] = dot(hv, b->v, (b->sizes.k - 1) * op->n, op->n);
+    hwb_tensor_release(hv);
+    const hwb__cached *last = &b->whole->cached[b->whole->n_cached - 1];
+    double batches = (double)b->whole->shared->batches;
+    count_work(b, b->whole, batches > 1 ? batches : 0,
+               batches * (double)b->sizes.k / (double)last->k);
+}
+
+static void run_primal(bench *b) {
+    hwb_tensor_touch(b->x);
+    run_hvp(b);
+    count_work(b, b->whole, 1, 0);
+}
+
+/* Every layer's trace by joint probes: their sum, and the sum of their sizes. */
+static void run_traces(bench *b) {
+    hwb_linop *op = hwb_curvature_op(b->whole);
+    int n;
+    const hwb_layer *layers = layers_of(b, &n);
+    double *trace = calloc((size_t)n, sizeof *trace);
+    for (int64_t at = 0; at < b->sizes.probes; at += b->sizes.k) {
+        int64_t left = b->sizes.probes - at, k = left < b->sizes.k ? left : b->sizes.k;
+        hwb_tensor *v = vectors(b, k, op->n, 0, at), *hv;
+        float *p = hwb_tensor_data(v);
+        for (int64_t i = 0; i < k * op->n; i++) p[i] = p[i] < 0 ? -1.0f : 1.0f;
+        bench_must(b, op->apply(b->ctx, op, &hv, v), "product");
+        for (int64_t j = 0; j < k; j++)
+            for (int i = 0; i < n; i++)
+                trace[i] += dot(hv, v, j * op->n + hwb_model_offset(b->model, layers[i].weight),
+                                layers[i].n) /
+                            (double)b->sizes.probes;
+        hwb_tensor_release(v);
+        hwb_tensor_release(hv);
+        count_work(b, b->whole, 0, 1);
+    }
+    b->check[0] = b->check[1] = 0;
+    for (int i = 0; i < n; i++) {
+        b->check[0] += trace[i];
+        b->check[1] += fabs(trace[i]);
+    }
+    free(trace);
+}
+
+static void run_lanczos(bench *b) {
+    hwb_linop *op = hwb_curvature_op(b->whole);
+    hwb_eigs_options o = hwb_eigs_defaults();
+    hwb_eigs_result r;
+    o.maxiter = b->sizes.steps;
+    o.max_basis = b->sizes.steps + 1;
+    o.tol = 0;
+    o.start = b->v;
+    bench_must(b, hwb_eigs_lanczos(b->ctx, &r, op, &o), "lanczos");
+    b->check[0] = r.values[0];
+    count_work(b, b->whole, 0, (double)r.hvps);
+    hwb_eigs_free(&r);
+}
+
+/* ---- blocks ------------------------------------------------------------------------------------ */
+
+/* Power iteration on one block, from the same start vectors as the peer. */
+static double block_top(bench *b, const hwb_layer *layer) {
+    hwb_curvature *c;
+    bench_must(b, hwb_curvature_block(b->ctx, &c, b->whole, layer->name), layer->name);
+    hwb_linop *op = hwb_curvature_op(c);
+    hwb_tensor *v = vectors(b, 1, op->n, hwb_model_offset(b->model, layer->weight), 0), *hv;
+    double value = 0;
+    for (int64_t i = 0; i < b->sizes.iterations; i++) {
+        float *p = hwb_tensor_data(v);
+        double size = sqrt(dot(v, v, 0, op->n));
+        for (int64_t j = 0; j < op->n; j++) p[j] = (float)((double)p[j] / size);
+        hwb_tensor_touch(v);
+        bench_must(b, op->apply(b->ctx, op, &hv, v), layer->name);
+        value = dot(hv, v, 0, op->n);
+        hwb_tensor_release(v);
+        v = hv;
+    }
+    count_work(b, c, 1, (double)b->sizes.iterations);
+    if (b->dump) {
+        char *text = hwb_curvature_dump(b->ctx, c, 1);
+        fprintf(stderr, "---- block %s\n%s", layer->name, text);
+        free(text);
+    }
+    hwb_tensor_release(v);
+    hwb_curvature_release(c);
+    return value;
+}
+
+/* The sum of the blocks' eigenvalues, and of their sizes. */
+static void run_blocks(bench *b) {
+    int n;
+    const hwb_layer *layers = layers_of(b, &n);
+    b->check[0] = b->check[1] = 0;
+    for (int i = 0; i < n; i++) {
+        double value = block_top(b, &layers[i]);
+        b->check[0] += value;
+        b->check[1] += fabs(value);
+    }
+}
+
+/* ---- evaluation ------------------------------------------------------------------------------------- */
+
+static hwb_tensor *piece(bench *b, hwb_tensor *t, int64_t at) {
+    hwb_tensor *part;
+    int64_t left = b->sizes.images - at, len = left < b->sizes.micro ? left : b->sizes.micro;
+    bench_must(b, hwb_tensor_slice(b->ctx, &part, t, 0, at, len, 1), "piece");
+    return part;
+}
+
+/* Ranges of the activations on the first piece, as buffers that the forward pass reads. */
+static void open_evaluation(bench *b) {
+    hwb_tensor *x, *most;
+    hwb_shape two = {.ndim = 1, .dim = {2}};
+    if (!b->sizes.bits) return;
+    b->net->mode = NET_OBSERVE;
+    x = piece(b, b->x, 0);
+    bench_must(b, hwb_model_run(b->ctx, b->model, &most, x, false), "ranges");
+    for (int64_t i = 0; i < hwb_tensor_numel(most); i++) {
+        hwb_tensor *range;
+        char layer[32];
+        bench_must(b, hwb_tensor_zeros(b->ctx, &range, HWB_F32, two), "range");
+        hwb_tensor_set(range, 1, hwb_tensor_get(most, i));
+        snprintf(layer, sizeof layer, "act%d", (int)i);
+        bench_must(b, net_keep(b->net, layer, "running_range", range), "range");
+    }
+    hwb_tensor_release(x);
+    hwb_tensor_release(most);
+    b->net->mode = NET_QUANTIZE;
+    b->net->bits = (int)b->sizes.bits;
+    hwb_model_changed(b->model);
+}
+
+/* Right answers, and the mean of the largest outputs.  The weights count as new
+ * in every run: a quantized forward pass quantizes them once. */
+static void run_evaluation(bench *b) {
+    int64_t right = 0;
+    double most = 0;
+    for (int i = 0; i < hwb_model_parameter_count(b->model); i++)
+        hwb_tensor_touch(hwb_model_parameter(b->model, i, NULL));
+    for (int64_t at = 0; at < b->sizes.images; at += b->sizes.micro) {
+        hwb_tensor *x = piece(b, b->x, at), *z;
+        bench_must(b, hwb_model_run(b->ctx, b->model, &z, x, false), "forward pass");
+        const int64_t *label = (const int64_t *)hwb_tensor_data(b->y) + at;
+        const float *row = hwb_tensor_data(z);
+        int64_t classes = hwb_tensor_shape(z)->dim[1];
+        for (int64_t i = 0; i < hwb_tensor_shape(z)->dim[0]; i++, row += classes) {
+            int64_t best = 0;
+            for (int64_t c = 1; c < classes; c++)
+                if (row[c] > row[best]) best = c;
+            right += best == label[i];
+            most += (double)row[best];
+        }
+        hwb_tensor_release(x);
+        hwb_tensor_release(z);
+    }
+    b->check[0] = (double)right;
+    b->check[1] = most / (double)b->sizes.images;
+    double first;
+    b->macs = forward_macs(b, b->sizes.images, &first);
+}
+
+/* ---- the list ------------------------------------------------------------------------------------------ */
+
+#define R20 .batch = 128, .side = 32
+#define R50 .batch = 8, .side = 224
+#define VHV                                                                                        \
+    { "v1.Hv1", "vk.Hvk" }
+#define GRADIENT                                                                                   \
+    open_operator, run_gradient, {                                                                 \
+        "|g|"                                                                                      \
+    }
+#define PRODUCT open_operator, run_hvp, VHV
+#define BLOCK_EIGS                                                                                 \
+    open_operator, run_blocks, {                                                                   \
+        "sum of lambda", "sum of |lambda|"                                                         \
+    }
+
+/* clang-format off */
+const bench_case bench_cases[] = {
+    {"train-step", "resnet20", "forward, backward, SGD with momentum; batch-norm in training mode",
+     {R20}, open_training, run_training, {"loss of the last step"}},
+    {"gradient", "resnet20", "gradient of the loss", {R20}, GRADIENT},
+    {"hvp", "resnet20", "one product with the Hessian, primal pass kept", {R20, .k = 1}, PRODUCT},
+    {"hvp-4", "resnet20", "four vectors at once", {R20, .k = 4}, PRODUCT},
+    {"hvp-16", "resnet20", "sixteen vectors at once", {R20, .k = 16}, PRODUCT},
+    {"primal", "resnet20", "one product after the data changed", {R20, .k = 1},
+     open_operator, run_primal, VHV},
+    {"hvp-dataset", "resnet20", "one exact product over 2000 images",
+     {.side = 32, .k = 1, .images = 2000, .micro = 125}, PRODUCT},
+    {"block-eigs", "resnet20", "largest eigenvalue of every layer, 10 power iterations each",
+     {R20, .iterations = 10}, BLOCK_EIGS},
+    {"traces", "resnet20", "every layer's trace by 10 joint probes", {R20, .k = 1, .probes = 10},
+     open_operator, run_traces, {"sum of traces", "sum of |traces|"}},
+    {"lanczos", "resnet20", "30 steps with full re-orthogonalisation",
+     {R20, .k = 1, .steps = 30}, open_operator, run_lanczos, {"largest Ritz value"}},
+    {"resnet50-gradient", "resnet50", "gradient of the loss", {R50}, GRADIENT},
+    {"resnet50-hvp", "resnet50", "one product, primal pass kept", {R50, .k = 1}, PRODUCT},
+    {"resnet50-hvp-4", "resnet50", "four vectors at once", {R50, .k = 4}, PRODUCT},
+    {"resnet50-hvp-16", "resnet50", "sixteen vectors at once", {R50, .k = 16}, PRODUCT},
+    {"resnet50-block-eigs", "resnet50",
+     "largest eigenvalue of every layer, 2 power iterations each", {R50, .iterations = 2},
+     BLOCK_EIGS},
+    {"bert-gradient", "bert", "gradient of the loss of a BERT-base encoder",
+     {.batch = 4, .side = 128}, GRADIENT},
+    {"bert-hvp", "bert", "one product, primal pass kept", {.batch = 4, .side = 128, .k = 1},
+     PRODUCT},
+    {"eval", "resnet20", "accuracy on 10000 images", {.side = 32, .images = 10000, .micro = 125},
+     open_evaluation, run_evaluation, {"right", "mean of the largest output"}},
+    {"quant-eval", "resnet20", "the same, weights and activations fake-quantized to 4 bits",
+     {.side = 32, .images = 10000, .micro = 125, .bits = 4}, open_evaluation, run_evaluation,
+     {"right", "mean of the largest output"}},
+};
+/* clang-format on */
+const int bench_case_count = sizeof bench_cases / sizeof *bench_cases;
