@@ -19,17 +19,14 @@ return {
     test_images = { default = 10000, smoke = 100, help = "test images" },
     lr = { default = 0.1, help = "learning rate of the micro-batch" },
     probe = { default = 128, smoke = 32, help = "training images for the eigenvalue, always the same" },
+    compat = { default = "none", choices = { "none", "hessianflow" },
+      help = "the published program's eigenvalues and left-over micro-batches (see hwb.batch)" },
   },
 
   run = function(hwb, args, run)
-    local root = hwb.data.find("cifar10", "cifar-10-batches-bin/test_batch.bin")
-    local function open(split, count)
-      -- pixels within 0..1 and no augmentation, as the published code has it
-      local o = { split = split, count = count, mean = { 0, 0, 0 }, std = { 1, 1, 1 }, root = root }
-      return assert(root and hwb.data.cifar10(o) or hwb.data.shapes10(o))
-    end
-    local train, test = open("train", args.images), open("test", args.test_images)
-    run:print(("data: %s; weights: random"):format(root and "CIFAR-10 in " .. root or "the bundled set shapes10"))
+    -- pixels within 0..1 and no augmentation, as the published program has it
+    local train, test, source, bundled = large.cifar10(args.images, args.test_images)
+    run:print(("data: %s; weights: random"):format(source))
 
     hwb.manual_seed(run.seed)
     local model = hwb.models.resnet20{ classes = 10, shortcut = "B" }
@@ -39,12 +36,14 @@ return {
       model = model, data = train, val = test, epochs = args.epochs, batch = large.base, seed = run.seed,
       optimizer = hwb.optim.sgd{ lr = args.lr, momentum = 0.9 },
       controller = hwb.batch[args.method]{ max = args.batch, epochs = args.epochs,
-        milestones = plan.milestones, patience = plan.patience, warmup = plan.warmup, probe = { x, y } },
+        milestones = plan.milestones, patience = plan.patience, warmup = plan.warmup, probe = { x, y },
+        compat = args.compat ~= "none" and args.compat or nil },
       run = run, callback = function(row) run:metric(row.epoch, row) end,
     }
 
     local s = large.summary(history)
-    local known = (large.published[args.batch] or {})[args.method] or {}
+    local known = large.known(args.batch, args.method)
+    assert(model:save(run:path("resnet20.safetensors")))
     run:table("cell", { { method = args.method, batch = args.batch, epochs = s.epochs,
       accuracy = 100 * s.accuracy, updates = s.updates, published_accuracy = known[1],
       published_updates = known[2] } }, { "method", "batch", "epochs", "accuracy", "updates",
@@ -53,7 +52,7 @@ return {
     local title = ("%s, batch up to %d"):format(args.method:upper(), args.batch)
     run:figure("batch", large.batch_figure(history, title))
     run:figure("lambda", large.lambda_figure(history, title))
-    run:result{ bundled = not root, method = args.method, largest_batch = args.batch, epochs = s.epochs,
+    run:result{ bundled = bundled, method = args.method, largest_batch = args.batch, epochs = s.epochs,
       images = #train, test_images = #test, accuracy = s.accuracy, loss = s.loss, updates = s.updates,
       updates_fractional = s.updates_fractional, batch = s.batch, bn = s.bn, bn_batch = s.bn_batch,
       times = s.times, published = { accuracy = known[1], updates = known[2] } }

@@ -7,6 +7,7 @@
 -- without weight decay.
 
 local hwb = require "hwb"
+local sys = require "hwb.sys"
 
 local large = {}
 
@@ -42,6 +43,80 @@ end
 ---------------------------------------------------------------------------
 -- one training
 
+---------------------------------------------------------------------------
+-- data
+
+local probe_file = "cifar-10-batches-bin/test_batch.bin"
+
+--- CIFAR-10's training and test images, so many of each, with pixels within 0..1 as the
+-- published program has them; without the data set the bundled one.  Returns also where they
+-- are from, in words, and whether they are the bundled ones.
+function large.cifar10(images, test_images)
+  local root = hwb.data.find("cifar10", probe_file)
+  local function open(split, count)
+    local o = { split = split, count = count, mean = { 0, 0, 0 }, std = { 1, 1, 1 }, root = root }
+    local ds, message, code = (root and hwb.data.cifar10 or hwb.data.shapes10)(o)
+    if not ds then sys.raise(code or "EIO", message) end
+    return ds
+  end
+  local source = root and "CIFAR-10 in " .. root or "the bundled set shapes10"
+  return open("train", images), open("test", test_images), source, not root
+end
+
+---------------------------------------------------------------------------
+-- numbers of updates, without training
+
+-- Updates of `epochs` epochs when the eigenvalue is lambda(e) after epoch e, counted as
+-- publications do: micro-batches over micro-batches an update, summed and cut off.
+local function simulated(kind, max, epochs, samples, lambda)
+  local plan = large.schedule(epochs)
+  local machine = hwb.engine.controller(kind, { max = max, epochs = epochs, milestones = plan.milestones,
+    patience = plan.patience })
+  local per_epoch, n = samples // large.base, 0
+  for e = 1, epochs do
+    n = n + per_epoch / machine:get().ratio
+    machine:on_epoch(lambda(e))
+  end
+  return math.floor(n + 1e-9)
+end
+
+--- Updates that a cell makes: for BL, FB and GG their number, for ABS and ABSA, whose
+-- batches follow the eigenvalue, the fewest (it falls in every epoch) and the most (it never
+-- does, and patience alone lets the batch grow).
+function large.updates(kind, max, epochs, samples)
+  local plan = large.schedule(epochs)
+  local n = hwb.batch.published_updates(kind, { max = max, epochs = epochs, milestones = plan.milestones },
+    samples)
+  if n then return n, n end
+  return simulated(kind, max, epochs, samples, function(e) return 1e300 / 4 ^ e end),
+    simulated(kind, max, epochs, samples, function() return 1 end)
+end
+
+--- Rows for every cell: numbers of updates for these epochs and images, and the published.
+function large.update_rows(list, epochs, samples)
+  local rows = {}
+  for i, c in ipairs(list) do
+    local fewest, most = large.updates(c.method, c.batch, epochs, samples)
+    rows[i] = { batch = c.batch, method = c.method, fewest = fewest, most = most,
+      published = large.known(c.batch, c.method)[2] }
+  end
+  return rows
+end
+
+--- {accuracy in %, updates} of the publication, or {} where it has none.
+function large.known(batch, method) return (large.published[batch] or {})[method] or {} end
+
+large.updates_note = [[
+fewest and most are numbers of updates without training; BL, FB and GG depend on the epochs alone, ABS
+and ABSA on the eigenvalues: fewest if they halve in every epoch, most if only patience lets the batch
+grow.  Counted as the publication does, in 128ths of the batch: BL and FB of all images, the others of
+whole micro-batches.  hwb makes a smaller update of what an epoch leaves over, so that its own numbers
+of updates are a little larger (`updates`); `updates_fractional` is the publication's way of counting.
+Published numbers are those of 90 epochs of the 50,000 CIFAR-10 images.]]
+
+---------------------------------------------------------------------------
+-- results
+
 --- What a training came to, from hwb.train's rows: {epochs=, accuracy=, loss=, updates=,
 -- updates_fractional=, times=, lambda=}.  `updates` counts steps made,
 -- `updates_fractional` micro-batches over micro-batches an update, as publications do.
@@ -56,6 +131,77 @@ end
 -- each part, their total, and how many times faster than the baseline.
 function large.time_table(run, list)
   run:table("time", hwb.batch.breakdown(list), hwb.batch.breakdown_columns)
+end
+
+--- The cells {method=, batch=} of a table, batch by batch; the smallest has BL alone, since
+-- no method differs from it there.
+function large.cells(methods, batches)
+  local list = {}
+  for _, b in ipairs(batches) do
+    for _, m in ipairs(methods) do
+      if b > large.base or m == "bl" then list[#list + 1] = { method = m, batch = b } end
+    end
+  end
+  return list
+end
+
+local function percent(x) return x and 100 * x or nil end
+
+--- Rows of the cells that were run, each with .cell (see cells.lua).
+function large.cell_rows(list)
+  local rows = {}
+  for i, c in ipairs(list) do
+    local r, known = c.cell.result, large.known(c.batch, c.method)
+    rows[i] = { batch = c.batch, method = c.method, epochs = r.epochs, accuracy = percent(r.accuracy),
+      updates = r.updates, updates_fractional = r.updates_fractional, published_accuracy = known[1],
+      published_updates = known[2], note = c.cell.failed and "diverged: " .. c.cell.failed or nil }
+  end
+  return rows
+end
+
+--- Accuracies in %, one row a batch; columns bl, bl_published, fb, ….
+function large.accuracy_rows(list)
+  local rows, by_batch = {}, {}
+  for _, c in ipairs(list) do
+    local row = by_batch[c.batch]
+    if not row then
+      row = { batch = c.batch }
+      by_batch[c.batch], rows[#rows + 1] = row, row
+    end
+    row[c.method] = percent(c.cell.result.accuracy)
+    row[c.method .. "_published"] = large.known(c.batch, c.method)[1]
+  end
+  return rows
+end
+
+function large.accuracy_columns(methods)
+  local columns = { "batch" }
+  for _, m in ipairs(methods) do
+    columns[#columns + 1] = m
+    columns[#columns + 1] = m .. "_published"
+  end
+  return columns
+end
+
+--- What the table "time" is made of; the first cell is the baseline.
+function large.cell_times(list)
+  local times = {}
+  for _, c in ipairs(list) do
+    if c.cell.result.times then
+      times[#times + 1] = { name = ("%s %d"):format(c.method, c.batch), times = c.cell.result.times }
+    end
+  end
+  return times
+end
+
+--- For result.json.
+function large.cell_results(list, dir)
+  local out = {}
+  for i, row in ipairs(large.cell_rows(list)) do
+    row.folder = list[i].cell.dir:sub(#dir + 2)
+    out[i] = row
+  end
+  return out
 end
 
 ---------------------------------------------------------------------------
@@ -81,6 +227,50 @@ end
 function large.lambda_figure(history, title)
   return hwb.plot.line{ x = column(history, "epoch"), y = column(history, "lambda"), marker = "circle",
     xlabel = "epoch", ylabel = "largest eigenvalue", title = title }
+end
+
+-- One line a method through f(cell) of the cells at `batch`.
+local function by_epoch(list, batch, key, factor, o)
+  local fig = hwb.plot.figure{ title = ("Batch up to %d"):format(batch), xlabel = "epoch", ylabel = o.ylabel,
+    yscale = o.yscale }
+  for _, c in ipairs(list) do
+    if c.batch == batch and #c.cell.history > 0 then
+      fig:line{ x = column(c.cell.history, "epoch"), y = column(c.cell.history, key, factor),
+        step = o.step, marker = o.marker, label = c.method:upper() }
+    end
+  end
+  return fig
+end
+
+-- Accuracy against batch, one line a method; the published ones dashed in the same colour.
+local function by_batch(list, methods)
+  local fig = hwb.plot.figure{ title = "Accuracy against batch", xlabel = "largest batch", xscale = "log",
+    ylabel = "test accuracy (%)", width = 8, legend = "outside" }
+  for i, m in ipairs(methods) do
+    local x, y, known = {}, {}, {}
+    for _, c in ipairs(list) do
+      if c.method == m or c.batch == large.base then
+        x[#x + 1], y[#y + 1] = c.batch, percent(c.cell.result.accuracy) or 0 / 0
+        known[#known + 1] = large.known(c.batch, c.method)[1] or 0 / 0
+      end
+    end
+    fig:line{ x = x, y = y, label = m:upper(), marker = "circle", color = i }
+    fig:line{ x = x, y = known, label = m:upper() .. ", published", dash = "dashed", color = i }
+  end
+  return fig
+end
+
+--- name -> figure: batch size, eigenvalue and accuracy by epoch at the largest batch, and
+-- accuracy against batch.
+function large.table_figures(list, methods)
+  local largest = 0
+  for _, c in ipairs(list) do largest = math.max(largest, c.batch) end
+  return {
+    batch_by_epoch = by_epoch(list, largest, "batch", 1, { ylabel = "batch", yscale = "log", step = "post" }),
+    lambda_by_epoch = by_epoch(list, largest, "lambda", 1, { ylabel = "largest eigenvalue", marker = "circle" }),
+    accuracy_by_epoch = by_epoch(list, largest, "val_accuracy", 100, { ylabel = "test accuracy (%)" }),
+    accuracy_by_batch = by_batch(list, methods),
+  }
 end
 
 return large
