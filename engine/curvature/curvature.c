@@ -88,7 +88,7 @@ hwb_status hwb_source_batch(hwb_ctx *ctx, hwb_source *out, hwb_tensor *x, hwb_te
     batch_source *s = malloc(sizeof *s);
     if (!s) return oom(ctx);
     *s = (batch_source){hwb_tensor_retain(x), hwb_tensor_retain(y), micro > 0 ? micro : 0, 0};
-    *out = (hwb_source){s, batch_rewind, batch_next, batch_free};
+    *out = (hwb_source){s, batch_rewind, batch_next, batch_free, NULL};
     return HWB_OK;
 }
 
@@ -160,8 +160,9 @@ hwb_status hwb_curvature_new(hwb_ctx *ctx, hwb_curvature **out, hwb_model *m, hw
     if (!s->o.loss) s->o.loss = cross_entropy;
     if (!s->o.budget) s->o.budget = (size_t)1 << 30;
     for (int i = 0; i < n; i++) all[i] = i;
-    hwb_status st = n ? new_operator(ctx, out, s, "", n, all)
-                      : hwb_fail(ctx, HWB_EARG, "the model has no parameters");
+    hwb_status st =
+        n ? hwb__share_out(ctx, s) : hwb_fail(ctx, HWB_EARG, "the model has no parameters");
+    if (st == HWB_OK) st = new_operator(ctx, out, s, "", n, all);
     free(all);
     shared_release(s);
     return st;
@@ -213,12 +214,12 @@ int hwb_curvature_parameters(const hwb_curvature *c, const int **ids) {
 hwb_status hwb__curvature_survey(hwb_ctx *ctx, hwb__shared *s) {
     hwb_tensor *x, *y;
     if (s->samples) return HWB_OK;
-    int64_t samples = 0, batches = 0;
+    int64_t mine = 0, batches = 0;
     HWB_TRY(s->source.rewind(ctx, s->source.self));
     for (;;) {
         HWB_TRY(s->source.next(ctx, s->source.self, &x, &y));
         if (!x) break;
-        samples += hwb_tensor_shape(x)->dim[0];
+        mine += hwb_tensor_shape(x)->dim[0];
         if (++batches == 1) {
             hwb_tensor_release(s->x);
             hwb_tensor_release(s->y);
@@ -234,15 +235,18 @@ hwb_status hwb__curvature_survey(hwb_ctx *ctx, hwb__shared *s) {
         hwb_tensor_release(s->y);
         s->x = s->y = NULL;
     }
-    if (!samples) return hwb_fail(ctx, HWB_EARG, "the data source is empty");
+    double samples = (double)mine;
+    HWB_TRY(hwb__sum_numbers(ctx, s, 1, &samples));
+    if (samples == 0) return hwb_fail(ctx, HWB_EARG, "the data source is empty");
     if (batches > 1 && s->o.batch_norm_batch)
         return hwb_fail(ctx, HWB_EARG,
                         "bn=\"batch\" needs one un-split batch: batch statistics tie the samples "
                         "of a batch together, so %lld batches would give the Hessian of another "
                         "loss",
                         (long long)batches);
-    s->samples = samples;
+    s->samples = (int64_t)samples;
     s->batches = batches;
+    s->mine = mine;
     return HWB_OK;
 }
 
@@ -350,11 +354,28 @@ static hwb_status stream(hwb_ctx *ctx, hwb_curvature *c, int64_t k, hwb_tensor *
     }
 }
 
-/* k vectors, which fit the memory budget. */
+/* t *= w, in place */
+static void scale(hwb_tensor *t, double w) {
+    int64_t n = hwb_tensor_numel(t);
+    if (hwb_tensor_dtype(t) == HWB_F64)
+        for (int64_t i = 0; i < n; i++) ((double *)hwb_tensor_data(t))[i] *= w;
+    else
+        for (int64_t i = 0; i < n; i++) {
+            float *d = hwb_tensor_data(t);
+            d[i] = (float)(w * (double)d[i]);
+        }
+    hwb_tensor_touch(t);
+}
+
+/* k vectors, which fit the memory budget: this rank's share of the result. */
 static hwb_status apply_some(hwb_ctx *ctx, hwb_curvature *c, hwb_tensor **out, hwb_tensor *v) {
     int64_t k = hwb_tensor_shape(v)->dim[0], n = c->op.n;
     hwb__shared *s = c->shared;
-    if (s->batches == 1) return run_batch(ctx, c, k, s->x, s->y, v, out);
+    if (s->batches == 1) {
+        HWB_TRY(run_batch(ctx, c, k, s->x, s->y, v, out));
+        if (s->mine != s->samples) scale(*out, (double)s->mine / (double)s->samples);
+        return HWB_OK;
+    }
     double *total = hwb_calloc(ctx, (size_t)(k * n) * sizeof *total), loss;
     if (!total) return HWB_ENOMEM;
     hwb_status st = stream(ctx, c, k, v, total, &loss);
@@ -369,7 +390,7 @@ static hwb_status vectors_at_once(hwb_ctx *ctx, hwb_curvature *c, int64_t want, 
     hwb__shared *s = c->shared;
     hwb_tensor *x = s->x, *y = s->y;
     *k = want;
-    if (want <= 1) return HWB_OK;
+    if (want <= 1 || s->batches == 0) return HWB_OK;
     if (!x) {
         HWB_TRY(s->source.rewind(ctx, s->source.self));
         HWB_TRY(s->source.next(ctx, s->source.self, &x, &y));
@@ -433,6 +454,12 @@ static hwb_status apply(hwb_ctx *ctx, hwb_linop *self, hwb_tensor **out, const h
         k == s->dim[0] ? apply_some(ctx, c, out, dense) : apply_chunks(ctx, c, out, dense, k);
     hwb_tensor_release(dense);
     if (st != HWB_OK) return st;
+    st = hwb__sum_parts(ctx, c->shared, *out);
+    if (st != HWB_OK) {
+        hwb_tensor_release(*out);
+        *out = NULL;
+        return st;
+    }
     add_decay(*out, v, c->activation ? 0 : c->shared->o.weight_decay);
     self->applied += s->dim[0];
     return HWB_OK;
@@ -446,9 +473,12 @@ hwb_status hwb_curvature_gradient(hwb_ctx *ctx, hwb_curvature *c, double *loss,
     hwb_tensor *g = NULL;
     double l = 0;
     HWB_TRY(hwb__curvature_survey(ctx, c->shared));
-    double *total = hwb_calloc(ctx, (size_t)c->op.n * sizeof *total);
+    double *total = hwb_calloc(ctx, (size_t)(c->op.n + 1) * sizeof *total);
     if (!total) return HWB_ENOMEM;
     hwb_status st = stream(ctx, c, 0, NULL, total, &l);
+    total[c->op.n] = l; /* one exchange for both */
+    if (st == HWB_OK) st = hwb__sum_numbers(ctx, c->shared, c->op.n + 1, total);
+    l = total[c->op.n];
     if (st == HWB_OK && gradient) st = hwb_tensor_new(ctx, &g, c->op.dtype, s);
     if (st == HWB_OK && gradient) store(g, total);
     hwb_free(total);
@@ -458,16 +488,45 @@ hwb_status hwb_curvature_gradient(hwb_ctx *ctx, hwb_curvature *c, double *loss,
     return HWB_OK;
 }
 
-hwb_status hwb_curvature_activation(hwb_ctx *ctx, hwb_curvature **out, hwb_curvature *whole,
-                                    const char *name) {
-    hwb__shared *s = whole->shared;
-    hwb_curvature *c = NULL;
-    hwb__cached p;
+/* s, or where its batches are shared out among ranks, the whole batch on every rank. new ref */
+static hwb_status whole_shared(hwb_ctx *ctx, hwb__shared *s, hwb__shared **out) {
+    hwb_source source;
+    if (!s->split) {
+        s->refs++;
+        *out = s;
+        return HWB_OK;
+    }
+    HWB_TRY(hwb__whole_batch(ctx, s, &source));
+    hwb__shared *own = calloc(1, sizeof *own);
+    if (!own) {
+        source.free_self(source.self);
+        return oom(ctx);
+    }
+    *own =
+        (hwb__shared){.refs = 1, .model = hwb_model_retain(s->model), .source = source, .o = s->o};
+    *out = own;
+    return HWB_OK;
+}
+
+static hwb_status activation_operator(hwb_ctx *ctx, hwb_curvature **out, hwb__shared *s,
+                                      const char *name) {
     HWB_TRY(hwb__curvature_survey(ctx, s));
     if (s->batches != 1)
         return hwb_fail(ctx, HWB_EARG, "an activation's Hessian needs one batch, not %lld",
                         (long long)s->batches);
-    HWB_TRY(new_operator(ctx, &c, s, name, 0, NULL));
+    return new_operator(ctx, out, s, name, 0, NULL);
+}
+
+hwb_status hwb_curvature_activation(hwb_ctx *ctx, hwb_curvature **out, hwb_curvature *whole,
+                                    const char *name) {
+    hwb__shared *s = NULL;
+    hwb_curvature *c = NULL;
+    hwb__cached p;
+    HWB_TRY(whole_shared(ctx, whole->shared, &s));
+    hwb_status made = activation_operator(ctx, &c, s, name);
+    shared_release(s); /* c keeps it */
+    if (made != HWB_OK) return made;
+    s = c->shared;
     c->activation = true;
     hwb_status st = hwb__assemble(ctx, c, 0, s->x, s->y, &p); /* finds the shape */
     if (st != HWB_OK) {

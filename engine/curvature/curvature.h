@@ -13,6 +13,11 @@
  *
  * One batch is held: the primal pass and its adjoints are computed once and
  * reused for every vector.  Several batches are passed over for every apply.
+ *
+ * With several ranks (comm/comm.h) each takes its part of every batch and the
+ * results of all K vectors are added up in one exchange, so that every rank gets
+ * the operator over all samples, and the same bits.  All ranks must then make the
+ * same calls.  Operators with batch statistics or on activations stay whole.
  */
 #ifndef HWB_CURVATURE_H
 #define HWB_CURVATURE_H
@@ -34,6 +39,9 @@ typedef struct hwb_source {
     /* new refs; *x = NULL after the last batch */
     hwb_status (*next)(hwb_ctx *ctx, void *self, hwb_tensor **x, hwb_tensor **y);
     void (*free_self)(void *self); /* may be NULL */
+    /* May be NULL.  From now on give part `part` (hwb_comm_part) of `parts` of every
+     * batch, empty ones too; 0 of 1: all again.  false: it cannot. */
+    bool (*take_part)(void *self, int part, int parts);
 } hwb_source;
 /* One batch, or the same cut into micro-batches of at most `micro` samples
  * (0: not cut).  Retains x and y. */

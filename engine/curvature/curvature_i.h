@@ -4,6 +4,7 @@
 #ifndef HWB_CURVATURE_I_H
 #define HWB_CURVATURE_I_H
 
+#include "comm/comm.h"
 #include "curvature/curvature.h"
 #include "exec/exec.h"
 
@@ -13,8 +14,10 @@ typedef struct hwb__shared {
     hwb_model *model;
     hwb_source source;
     hwb_curvature_options o;
-    int64_t samples; /* 0 = not counted yet */
-    int64_t batches;
+    int64_t samples;   /* of all ranks; 0 = not counted yet */
+    int64_t batches;   /* of this rank */
+    int64_t mine;      /* samples of this rank */
+    bool split;        /* shared out among ranks: what comes of it is added up */
     hwb_tensor *x, *y; /* the batch, when there is exactly one */
 } hwb__shared;
 
@@ -51,5 +54,15 @@ hwb_status hwb__curvature_survey(hwb_ctx *ctx, hwb__shared *s);
 /* The mean loss of one batch with the weights as they are, finite or not. new ref */
 hwb_status hwb__curvature_loss(hwb_ctx *ctx, hwb_curvature *c, hwb_tensor *x, hwb_tensor *y,
                                hwb_tensor **loss);
+
+/* ---- ranks (parts.c) ---------------------------------------------------------------- */
+
+/* From now on s->source gives this rank's part of every batch, where there are several. */
+hwb_status hwb__share_out(hwb_ctx *ctx, hwb__shared *s);
+/* The only batch of a split source, whole on every rank. new source */
+hwb_status hwb__whole_batch(hwb_ctx *ctx, hwb__shared *s, hwb_source *out);
+/* Sums over the ranks, where the source is split. */
+hwb_status hwb__sum_parts(hwb_ctx *ctx, const hwb__shared *s, hwb_tensor *t);
+hwb_status hwb__sum_numbers(hwb_ctx *ctx, const hwb__shared *s, int64_t n, double *v);
 
 #endif

@@ -132,6 +132,7 @@ hwb_status hwb_curvature_losses(hwb_ctx *ctx, hwb_curvature *c, hwb_tensor *dire
     if (st == HWB_OK) st = prepare(&d);
     if (st == HWB_OK) {
         st = pass(&d, count, coefficients, losses);
+        if (st == HWB_OK) st = hwb__sum_numbers(ctx, c->shared, count, losses);
         restore(&d);
     }
     release(&d);

@@ -124,6 +124,10 @@ typedef struct hwb_loader_options {
     int64_t cutout; /* a square of this side at a random place becomes 0; 0 = off */
     int workers;    /* threads; 0 = batches are made in hwb_loader_next */
     int ahead;      /* batches kept ready at most; 0 = two per worker */
+    /* Only part `part` of `parts` of every batch, for one of several processes: the
+     * samples that lie there in the whole batch.  A part may be empty, x[0,...].
+     * parts 0 or 1 = all.  Positions and lengths count whole batches. */
+    int part, parts;
 } hwb_loader_options;
 
 typedef struct hwb_loader hwb_loader;
@@ -143,6 +147,8 @@ HWB_API hwb_status hwb_loader_next(hwb_ctx *ctx, hwb_loader *l, hwb_tensor **x, 
  * saved position goes on with the same batches. */
 HWB_API void hwb_loader_tell(const hwb_loader *l, int64_t *epoch, int64_t *position);
 HWB_API hwb_status hwb_loader_seek(hwb_ctx *ctx, hwb_loader *l, int64_t epoch, int64_t position);
+/* From the next batch on. */
+HWB_API hwb_status hwb_loader_set_part(hwb_ctx *ctx, hwb_loader *l, int part, int parts);
 /* From the next batch on (adaptive batch sizes). */
 HWB_API hwb_status hwb_loader_set_batch(hwb_ctx *ctx, hwb_loader *l, int64_t batch);
 

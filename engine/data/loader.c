@@ -70,6 +70,15 @@ static hwb_status make_batch(hwb_ctx *ctx, const hwb_loader *l, int64_t epoch, i
                                 l->order ? l->order + at : NULL, at, n, interruptible, x, y);
 }
 
+/* The part of the batch at..at+n-1 that this loader gives. */
+static void part_of(const hwb_loader *l, int64_t *at, int64_t *n) {
+    int64_t parts = l->options.parts, r = l->options.part;
+    if (parts <= 1) return;
+    int64_t each = *n / parts, more = *n % parts;
+    *at += r * each + (r < more ? r : more);
+    *n = each + (r < more);
+}
+
 static int64_t batch_at(const hwb_loader *l, int64_t at) {
     return l->end - at < l->options.batch ? l->end - at : l->options.batch;
 }
@@ -94,6 +103,7 @@ static void work_once(hwb_loader *l, hwb_ctx *ctx) {
     l->busy++;
     pthread_mutex_unlock(&l->lock);
     slot made = {.ready = true, .n = n};
+    part_of(l, &at, &n);
     made.status = make_batch(ctx, l, epoch, at, n, false, &made.x, &made.y);
     if (made.status != HWB_OK) made.message = strdup(hwb_message(ctx));
     pthread_mutex_lock(&l->lock);
@@ -162,6 +172,8 @@ static hwb_status check_options(hwb_ctx *ctx, const hwb_dataset *ds, hwb_loader_
                         o->ahead);
     if (o->crop < 0 || o->cutout < 0)
         return hwb_fail(ctx, HWB_EARG, "loader: a crop or cutout below 0");
+    if (o->parts < 0 || o->part < 0 || o->part >= (o->parts > 1 ? o->parts : 1))
+        return hwb_fail(ctx, HWB_EARG, "loader: part %d of %d", o->part, o->parts);
     bool changes = o->crop || o->cutout || o->flip;
     if (changes && (s->ndim != 3 || !hwb_dtype_is_float(ds->dtype) || o->crop > s->dim[1] ||
                     o->crop > s->dim[2] || o->cutout > 2 * s->dim[1]))
@@ -274,18 +286,33 @@ hwb_status hwb_loader_seek(hwb_ctx *ctx, hwb_loader *l, int64_t epoch, int64_t p
     return start_epoch(ctx, l, epoch, position);
 }
 
-hwb_status hwb_loader_set_batch(hwb_ctx *ctx, hwb_loader *l, int64_t batch) {
-    if (batch < 1 || batch > INT32_MAX)
-        return hwb_fail(ctx, HWB_EARG, "loader: a batch of %lld", (long long)batch);
-    if (batch == l->options.batch) return HWB_OK;
+/* Batches made already, by the old options, go back. */
+static void reissue(hwb_loader *l, const hwb_loader_options *options) {
     pthread_mutex_lock(&l->lock);
-    quiesce(l); /* batches of the old size go back */
-    l->options.batch = batch;
+    quiesce(l);
+    l->options = *options;
     l->issue_at = l->position;
     l->end = end_of(l, l->position);
     l->paused = false;
     pthread_cond_broadcast(&l->work);
     pthread_mutex_unlock(&l->lock);
+}
+
+hwb_status hwb_loader_set_batch(hwb_ctx *ctx, hwb_loader *l, int64_t batch) {
+    hwb_loader_options o = l->options;
+    if (batch < 1 || batch > INT32_MAX)
+        return hwb_fail(ctx, HWB_EARG, "loader: a batch of %lld", (long long)batch);
+    o.batch = batch;
+    if (batch != l->options.batch) reissue(l, &o);
+    return HWB_OK;
+}
+
+hwb_status hwb_loader_set_part(hwb_ctx *ctx, hwb_loader *l, int part, int parts) {
+    hwb_loader_options o = l->options;
+    o.part = part;
+    o.parts = parts;
+    HWB_TRY(check_options(ctx, l->ds, &o));
+    if (part != l->options.part || parts != l->options.parts) reissue(l, &o);
     return HWB_OK;
 }
 
@@ -342,9 +369,10 @@ hwb_status hwb_loader_next(hwb_ctx *ctx, hwb_loader *l, hwb_tensor **x, hwb_tens
         return HWB_OK;
     }
     if (l->running == 0) {
-        int64_t n = batch_at(l, l->position);
-        HWB_TRY(make_batch(ctx, l, l->epoch, l->position, n, true, x, y));
-        l->position += n;
+        int64_t at = l->position, whole = batch_at(l, at), n = whole;
+        part_of(l, &at, &n);
+        HWB_TRY(make_batch(ctx, l, l->epoch, at, n, true, x, y));
+        l->position += whole;
         return HWB_OK;
     }
     pthread_mutex_lock(&l->lock);

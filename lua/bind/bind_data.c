@@ -188,7 +188,7 @@ static int info(lua_State *L) {
 
 static int new_loader(lua_State *L) { /* ds:loader{...} */
     static const char *const known[] = {"batch",   "shuffle", "drop_last", "seed",
-                                        "augment", "workers", NULL};
+                                        "augment", "workers", "split",     NULL};
     static const char *const known_augment[] = {"crop", "flip", "cutout", NULL};
     hwb_dataset *ds = check(L, 1);
     hwb_loader_options o = hwb_loader_defaults();
@@ -198,6 +198,11 @@ static int new_loader(lua_State *L) { /* ds:loader{...} */
     o.drop_last = hwb__lopt_boolean(L, 2, "drop_last", false);
     o.seed = (uint64_t)hwb__lopt_integer(L, 2, "seed", 0);
     o.workers = (int)hwb__lopt_integer(L, 2, "workers", o.workers);
+    if (hwb__lopt_boolean(L, 2, "split", false)) { /* this rank's part of every batch */
+        hwb_comm_place here = hwb_comm_where(hwb_lua_ctx(L));
+        o.part = here.rank;
+        o.parts = here.size;
+    }
     if (lua_istable(L, 2) && lua_getfield(L, 2, "augment") == LUA_TTABLE) {
         int at = lua_gettop(L);
         hwb__lcheck_options(L, at, known_augment);
@@ -270,6 +275,7 @@ static int loader_info(lua_State *L) {
     hwb__lset_boolean(L, "drop_last", o.drop_last);
     hwb__lset_integer(L, "seed", (lua_Integer)o.seed);
     hwb__lset_integer(L, "workers", o.workers);
+    hwb__lset_boolean(L, "split", o.parts > 1);
     return 1;
 }
 
@@ -293,13 +299,17 @@ static void source_free(void *self) {
     hwb_loader_free(self);
 }
 
+static bool source_take_part(void *self, int part, int parts) {
+    return hwb_loader_set_part(NULL, self, part, parts) == HWB_OK;
+}
+
 bool hwb__lloader_source(lua_State *L, int arg, hwb_source *out) {
     hwb_loader **u = luaL_testudata(L, arg, LOADER);
     if (!u) return false;
     hwb_loader_options o = hwb_loader_get_options(check_loader(L, arg));
     hwb_loader *l; /* a loader of its own: the user's keeps its position */
     hwb__lcheck(L, hwb_loader_new(hwb_lua_ctx(L), &l, hwb_loader_dataset(*u), &o));
-    *out = (hwb_source){l, source_rewind, source_next, source_free};
+    *out = (hwb_source){l, source_rewind, source_next, source_free, source_take_part};
     return true;
 }
 

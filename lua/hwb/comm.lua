@@ -51,6 +51,20 @@ function comm.barrier() engine.barrier() end
 --- first, count of this rank's part of 1..n; the parts lie in the order of the ranks.
 function comm.part(n) return engine.part(n) end
 
+--- This rank's part of a batch: the samples are the rows of the first tensor; the
+-- others have as many rows, or a multiple.
+function comm.own(x, ...)
+  if engine.place().size == 1 then return x, ... end
+  local parts, n = table.pack(x, ...), x:size(1)
+  local first, count = engine.part(n)
+  for i = 1, parts.n do
+    local t = parts[i]
+    local each = t:size(1) // math.max(n, 1)
+    parts[i] = count > 0 and t:narrow(1, (first - 1) * each + 1, count * each) or t:narrow(1, 1, 0)
+  end
+  return table.unpack(parts, 1, parts.n)
+end
+
 --- What was exchanged so far: {calls=, bytes=, seconds=}.
 function comm.stats() return engine.stats() end
 

@@ -3,13 +3,15 @@
 --
 -- data is a dataset, a loader, or {x, y}.  loss is "cross_entropy" (labels), "mse" or
 -- function(output, target) -> mean loss; accuracy and correct are there when the
--- targets are labels.  count bounds the number of samples.
+-- targets are labels.  count bounds the number of samples.  Several ranks take a part of
+-- every batch each; all get the numbers of all samples.
 
 local hwb = require "hwb"
 local options = require "hwb.nn.options"
 local sys = require "hwb.sys"
 
--- for x, y in batches(…): at most `count` samples.
+-- for x, y in batches(…): at most `count` samples; true where x and y are this rank's
+-- part already.
 local function batches(data, batch, count)
   if type(data) == "table" then
     local x, y = data[1], data[2]
@@ -23,7 +25,7 @@ local function batches(data, batch, count)
   end
   if data.loader then
     if count < #data then data = data:subset(1, count) end
-    return data:loader{ batch = batch }, #data
+    return data:loader{ batch = batch, split = true }, #data, true
   end
   local n, seen = math.min(#data:dataset(), count), 0
   return function()
@@ -34,7 +36,7 @@ local function batches(data, batch, count)
     if keep < x:size(1) then x, y = x:narrow(1, 1, keep), y:narrow(1, 1, keep) end
     seen = seen + keep
     return x, y
-  end, n
+  end, n, data:info().split
 end
 
 local function loss_function(loss)
@@ -45,25 +47,50 @@ end
 
 local function evaluation_of(m, data, o)
   local loss_of = loss_function(o.loss)
-  local n, correct, loss, labels = 0, 0, 0, true
-  local next_batch, total = batches(data, o.batch, o.count or math.huge)
+  local n, correct, loss, others = 0, 0, 0, 0 -- others: samples whose targets are no labels
+  local next_batch, total, split = batches(data, o.batch, o.count or math.huge)
+  local ranks = hwb.comm.size()
   for x, y in next_batch do
-    local z, len = m(x), x:size(1)
-    loss = loss + loss_of(z, y):item() * len
-    labels = labels and z:dim() == 2 and y:dim() == 1 and not y:dtype():match("^float")
-    if labels then
-      correct = correct + z:argmax(2):eq(y):to("int64"):sum():item()
+    if not split then x, y = hwb.comm.own(x, y) end
+    local len = x:size(1)
+    if len > 0 then -- a part of a small batch may be empty
+      local z = m(x)
+      loss = loss + loss_of(z, y):item() * len
+      if not (z:dim() == 2 and y:dim() == 1 and not y:dtype():match("^float")) then
+        others = others + len
+      else
+        correct = correct + z:argmax(2):eq(y):to("int64"):sum():item()
+      end
     end
     n = n + len
-    hwb.progress("evaluating", n, total)
+    hwb.progress("evaluating", math.min(n * ranks, total), total)
   end
+  n, correct, loss, others = table.unpack(hwb.comm.sum{ n, correct, loss, others })
+  n, correct = math.tointeger(n), math.tointeger(correct)
+  local labels = others == 0
   if n == 0 then error("evaluate: no samples", 3) end
   return { count = n, loss = loss / n, correct = labels and correct or nil,
     accuracy = labels and correct / n or nil }
 end
 
+local function what(v) return hwb.is_tensor(v) and "a tensor" or type(v) end
+
+local function check(m, data)
+  if not hwb.nn.Module.is_module(m) then error("evaluate: a model is wanted, not " .. what(m), 3) end
+  if type(data) ~= "table" and type(data) ~= "userdata" or hwb.is_tensor(data) then
+    error(("evaluate: data is a dataset, a loader or {x, y}, not %s"):format(what(data)), 3)
+  end
+  if type(data) ~= "table" then return end
+  local x, y = data[1], data[2]
+  if not (hwb.is_tensor(x) and hwb.is_tensor(y)) then
+    error(("evaluate: data is {x, y}, two tensors; here x is %s and y %s"):format(what(x), what(y)), 3)
+  end
+  if x:size(1) ~= y:size(1) then error(("evaluate: %d inputs and %d targets"):format(x:size(1), y:size(1)), 3) end
+end
+
 return function(m, data, given)
   local o = options("evaluate", given or {}, {}, { batch = 250, count = false, loss = "cross_entropy" })
+  check(m, data)
   local modes, started = {}, sys.seconds()
   m:apply(function(child) modes[child] = child.training end)
   m:eval()

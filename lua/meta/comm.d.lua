@@ -47,6 +47,16 @@ function hwb.comm.barrier() end
 ---@return integer count
 function hwb.comm.part(n) end
 
+--- This rank's samples of a batch; all of them when there is one process.  Samples are
+--- the rows of x; the other tensors have as many rows, or a multiple.
+--- ```lua
+--- x, y = hwb.comm.own(x, y)
+--- ```
+---@param x hwb.Tensor
+---@param ... hwb.Tensor
+---@return hwb.Tensor ...
+function hwb.comm.own(x, ...) end
+
 --- What was exchanged so far: calls, bytes and the seconds spent on it.
 ---@return table
 function hwb.comm.stats() end

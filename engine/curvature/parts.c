@@ -1,0 +1,120 @@
+/*
+ * parts.c: a data source shared out among ranks: of each batch every rank sees its
+ * part of the samples (hwb_comm_part), and the operators add up what comes of it.
+ *
+ *     H v = sum_r (n_r / N) H_r v      n_r of the N samples are on rank r
+ *
+ * Batch statistics tie the samples of a batch together, so such sources stay whole
+ * and every rank does the same work.
+ */
+#include "curvature/curvature_i.h"
+
+#include <stdlib.h>
+
+typedef struct parts {
+    hwb_source whole;
+    hwb_comm_place place;
+    bool by_itself; /* `whole` gives this rank's part */
+} parts;
+
+static hwb_status parts_rewind(hwb_ctx *ctx, void *self) {
+    parts *p = self;
+    return p->whole.rewind(ctx, p->whole.self);
+}
+
+/* Rows first..first+count-1 of y when x has n samples; y may have several rows a sample. */
+static hwb_status rows_of(hwb_ctx *ctx, hwb_tensor **out, hwb_tensor *y, int64_t n, int64_t first,
+                          int64_t count) {
+    const hwb_shape *s = hwb_tensor_shape(y);
+    char text[HWB_SHAPE_TEXT];
+    if (s->ndim < 1 || s->dim[0] % n != 0)
+        return hwb_fail(ctx, HWB_ESHAPE, "targets %s of %lld samples cannot be shared out among %s",
+                        hwb_shape_text(s, text), (long long)n, "ranks");
+    int64_t each = s->dim[0] / n;
+    return hwb_tensor_slice(ctx, out, y, 0, first * each, count * each, 1);
+}
+
+/* x and y, both taken, become this rank's rows; NULL where it has none. */
+static hwb_status cut(hwb_ctx *ctx, const parts *p, hwb_tensor **x, hwb_tensor **y) {
+    hwb_tensor *wx = *x, *wy = *y;
+    int64_t n = hwb_tensor_shape(wx)->dim[0], first = 0, count = n;
+    *x = *y = NULL;
+    if (!p->by_itself) hwb_comm_part(p->place, n, &first, &count);
+    hwb_status st = HWB_OK;
+    if (count > 0) st = hwb_tensor_slice(ctx, x, wx, 0, first, count, 1);
+    if (count > 0 && st == HWB_OK) st = rows_of(ctx, y, wy, n, first, count);
+    if (st != HWB_OK) {
+        hwb_tensor_release(*x);
+        *x = NULL;
+    }
+    hwb_tensor_release(wx);
+    hwb_tensor_release(wy);
+    return st;
+}
+
+static hwb_status parts_next(hwb_ctx *ctx, void *self, hwb_tensor **x, hwb_tensor **y) {
+    parts *p = self;
+    do {
+        HWB_TRY(p->whole.next(ctx, p->whole.self, x, y));
+        if (!*x) return HWB_OK;
+        HWB_TRY(cut(ctx, p, x, y));
+    } while (!*x);
+    return HWB_OK;
+}
+
+static void parts_free(void *self) {
+    parts *p = self;
+    if (p->whole.free_self) p->whole.free_self(p->whole.self);
+    free(p);
+}
+
+hwb_status hwb__share_out(hwb_ctx *ctx, hwb__shared *s) {
+    hwb_comm_place place = hwb_comm_where(ctx);
+    if (place.size == 1 || s->o.batch_norm_batch) return HWB_OK;
+    parts *p = calloc(1, sizeof *p);
+    if (!p) return hwb_fail(ctx, HWB_ENOMEM, "out of memory for a data source");
+    *p = (parts){.whole = s->source, .place = place};
+    if (p->whole.take_part)
+        p->by_itself = p->whole.take_part(p->whole.self, place.rank, place.size);
+    s->source = (hwb_source){p, parts_rewind, parts_next, parts_free, NULL};
+    s->split = true;
+    return HWB_OK;
+}
+
+/* The first batch of `from` and whether it is the only one. */
+static hwb_status first_batch(hwb_ctx *ctx, const hwb_source *from, hwb_tensor **x, hwb_tensor **y,
+                              bool *only) {
+    hwb_tensor *more_x = NULL, *more_y = NULL;
+    HWB_TRY(from->rewind(ctx, from->self));
+    HWB_TRY(from->next(ctx, from->self, x, y));
+    hwb_status st = *x ? from->next(ctx, from->self, &more_x, &more_y) : HWB_OK;
+    *only = *x && !more_x;
+    hwb_tensor_release(more_x);
+    hwb_tensor_release(more_y);
+    return st;
+}
+
+hwb_status hwb__whole_batch(hwb_ctx *ctx, hwb__shared *s, hwb_source *out) {
+    parts *p = s->source.self;
+    hwb_tensor *x = NULL, *y = NULL;
+    bool only = false;
+    if (p->by_itself) p->whole.take_part(p->whole.self, 0, 1);
+    hwb_status st = first_batch(ctx, &p->whole, &x, &y, &only);
+    if (p->by_itself) p->whole.take_part(p->whole.self, p->place.rank, p->place.size);
+    if (st == HWB_OK && !only)
+        st = hwb_fail(ctx, HWB_EARG, "an activation's Hessian needs one batch, not several");
+    if (st == HWB_OK) st = hwb_source_batch(ctx, out, x, y, 0);
+    hwb_tensor_release(x);
+    hwb_tensor_release(y);
+    return st;
+}
+
+/* ---- adding up -------------------------------------------------------------------------- */
+
+hwb_status hwb__sum_parts(hwb_ctx *ctx, const hwb__shared *s, hwb_tensor *t) {
+    return s->split ? hwb_comm_sum_tensor(ctx, t) : HWB_OK;
+}
+
+hwb_status hwb__sum_numbers(hwb_ctx *ctx, const hwb__shared *s, int64_t n, double *v) {
+    return s->split ? hwb_comm_sum(ctx, HWB_F64, n, v) : HWB_OK;
+}
