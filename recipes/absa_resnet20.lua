@@ -24,6 +24,7 @@ return {
   },
 
   run = function(hwb, args, run)
+    large.check_batch(args.batch)
     -- pixels within 0..1 and no augmentation, as the published program has it
     local train, test, source, bundled = large.cifar10(args.images, args.test_images)
     run:print(("data: %s; weights: random"):format(source))

@@ -8,6 +8,7 @@
 
 local hwb = require "hwb"
 local sys = require "hwb.sys"
+local usage = require("hwb.errors").usage
 
 local large = {}
 
@@ -133,10 +134,26 @@ function large.time_table(run, list)
   run:table("time", hwb.batch.breakdown(list), hwb.batch.breakdown_columns)
 end
 
+--- Ends the program with a line about the argument when it is no batch size.
+function large.check_batch(batch)
+  if math.type(batch) ~= "integer" or batch < large.base or batch % large.base ~= 0 then
+    usage("argument batch: %s is no multiple of %d", tostring(batch), large.base)
+  end
+end
+
+local function check_method(method)
+  for _, m in ipairs(large.methods) do
+    if m == method then return end
+  end
+  usage("argument methods: '%s' is none of %s", tostring(method), table.concat(large.methods, ", "))
+end
+
 --- The cells {method=, batch=} of a table, batch by batch; the smallest has BL alone, since
 -- no method differs from it there.
 function large.cells(methods, batches)
   local list = {}
+  for _, b in ipairs(batches) do large.check_batch(b) end
+  for _, m in ipairs(methods) do check_method(m) end
   for _, b in ipairs(batches) do
     for _, m in ipairs(methods) do
       if b > large.base or m == "bl" then list[#list + 1] = { method = m, batch = b } end
@@ -213,13 +230,35 @@ local function column(rows, key, factor)
   return list
 end
 
+-- Stairs: the batch from the beginning to the end of each epoch.
+local function batch_stairs(history)
+  local x, y = { 0 }, { history[1].batch }
+  for i, row in ipairs(history) do
+    x[i + 1], y[i + 1] = row.epoch, (history[i + 1] or row).batch
+  end
+  return x, y
+end
+
+-- A logarithmic axis with these values marked on it.
+local function ticks(values)
+  local seen, at, labels = {}, {}, {}
+  for _, v in ipairs(values) do
+    if not seen[v] then
+      seen[v], at[#at + 1] = true, v
+    end
+  end
+  table.sort(at)
+  for i, v in ipairs(at) do labels[i] = ("%d"):format(v) end
+  return { at = at, labels = labels }
+end
+
 --- Batch size and test accuracy by epoch.
 function large.batch_figure(history, title)
-  local epochs = column(history, "epoch")
-  local fig = hwb.plot.line{ x = epochs, y = column(history, "batch"), step = "post", label = "batch",
-    ylabel = "batch", xlabel = "epoch", title = title }
-  fig:twin{ ylabel = "test accuracy (%)" }:line{ x = epochs, y = column(history, "val_accuracy", 100),
-    label = "accuracy" }
+  local x, y = batch_stairs(history)
+  local fig = hwb.plot.line{ x = x, y = y, step = "post", label = "batch", ylabel = "batch", yscale = "log",
+    yticks = ticks(y), xlabel = "epoch", title = title }
+  fig:twin{ ylabel = "test accuracy (%)" }:line{ x = column(history, "epoch"),
+    y = column(history, "val_accuracy", 100), label = "accuracy" }
   return fig
 end
 
@@ -229,23 +268,35 @@ function large.lambda_figure(history, title)
     xlabel = "epoch", ylabel = "largest eigenvalue", title = title }
 end
 
--- One line a method through f(cell) of the cells at `batch`.
-local function by_epoch(list, batch, key, factor, o)
-  local fig = hwb.plot.figure{ title = ("Batch up to %d"):format(batch), xlabel = "epoch", ylabel = o.ylabel,
-    yscale = o.yscale }
+-- One line a method of the cells at `batch`; points(history) -> x, y.
+local function by_epoch(list, batch, points, o)
+  local all = {}
+  o.title, o.xlabel = ("Batch up to %d"):format(batch), "epoch"
+  local lines = {}
   for _, c in ipairs(list) do
     if c.batch == batch and #c.cell.history > 0 then
-      fig:line{ x = column(c.cell.history, "epoch"), y = column(c.cell.history, key, factor),
-        step = o.step, marker = o.marker, label = c.method:upper() }
+      local x, y = points(c.cell.history)
+      table.move(y, 1, #y, #all + 1, all)
+      lines[#lines + 1] = { x = x, y = y, step = o.step, marker = o.marker, label = c.method:upper() }
     end
   end
+  if o.yscale then o.yticks = ticks(all) end
+  o.step, o.marker = nil, nil
+  local fig = hwb.plot.figure(o)
+  for _, line in ipairs(lines) do fig:line(line) end
   return fig
+end
+
+local function of(key, factor)
+  return function(history) return column(history, "epoch"), column(history, key, factor) end
 end
 
 -- Accuracy against batch, one line a method; the published ones dashed in the same colour.
 local function by_batch(list, methods)
+  local batches = {}
+  for i, c in ipairs(list) do batches[i] = c.batch end
   local fig = hwb.plot.figure{ title = "Accuracy against batch", xlabel = "largest batch", xscale = "log",
-    ylabel = "test accuracy (%)", width = 8, legend = "outside" }
+    xticks = ticks(batches), ylabel = "test accuracy (%)", width = 8, legend = "outside" }
   for i, m in ipairs(methods) do
     local x, y, known = {}, {}, {}
     for _, c in ipairs(list) do
@@ -255,7 +306,8 @@ local function by_batch(list, methods)
       end
     end
     fig:line{ x = x, y = y, label = m:upper(), marker = "circle", color = i }
-    fig:line{ x = x, y = known, label = m:upper() .. ", published", dash = "dashed", color = i }
+    fig:line{ x = x, y = known, label = m:upper() .. ", published", dash = "dashed", marker = "diamond",
+      color = i }
   end
   return fig
 end
@@ -266,9 +318,9 @@ function large.table_figures(list, methods)
   local largest = 0
   for _, c in ipairs(list) do largest = math.max(largest, c.batch) end
   return {
-    batch_by_epoch = by_epoch(list, largest, "batch", 1, { ylabel = "batch", yscale = "log", step = "post" }),
-    lambda_by_epoch = by_epoch(list, largest, "lambda", 1, { ylabel = "largest eigenvalue", marker = "circle" }),
-    accuracy_by_epoch = by_epoch(list, largest, "val_accuracy", 100, { ylabel = "test accuracy (%)" }),
+    batch_by_epoch = by_epoch(list, largest, batch_stairs, { ylabel = "batch", yscale = "log", step = "post" }),
+    lambda_by_epoch = by_epoch(list, largest, of("lambda"), { ylabel = "largest eigenvalue", marker = "circle" }),
+    accuracy_by_epoch = by_epoch(list, largest, of("val_accuracy", 100), { ylabel = "test accuracy (%)" }),
     accuracy_by_batch = by_batch(list, methods),
   }
 end
