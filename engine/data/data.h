@@ -32,6 +32,10 @@ typedef struct hwb_dataset_def {
     /* Sample 0 <= index < count -> `stored` values, dense, and the label.
      * Called from several threads at once. */
     hwb_status (*fetch)(hwb_ctx *ctx, void *state, int64_t index, void *sample, int64_t *label);
+    /* The same with a random part of what the sample is made from, drawn from
+     * `rng`; NULL = it has only one form. */
+    hwb_status (*fetch_part)(hwb_ctx *ctx, void *state, int64_t index, hwb_rng rng, void *sample,
+                             int64_t *label);
     void (*free_state)(void *state); /* may be NULL */
     void *state;
 } hwb_dataset_def;
@@ -120,6 +124,7 @@ typedef struct hwb_loader_options {
     bool drop_last; /* leave out a last, smaller batch */
     uint64_t seed;
     int64_t crop;   /* pad by this many zero pixels, then cut out at random; 0 = off */
+    bool resized;   /* image folders: a random part of the image, resized (Szegedy et al. 2015) */
     bool flip;      /* mirror left-right, one half of the time */
     int64_t cutout; /* a square of this side at a random place becomes 0; 0 = off */
     int workers;    /* threads; 0 = batches are made in hwb_loader_next */

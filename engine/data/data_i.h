@@ -16,6 +16,8 @@ struct hwb_dataset {
     int norm; /* 0, 1 or channels */
     double *mean, *std;
     hwb_status (*fetch)(hwb_ctx *ctx, void *state, int64_t index, void *sample, int64_t *label);
+    hwb_status (*fetch_part)(hwb_ctx *ctx, void *state, int64_t index, hwb_rng rng, void *sample,
+                             int64_t *label); /* or NULL */
     void (*free_state)(void *state);
     void *state;
 };
@@ -25,7 +27,7 @@ typedef struct hwb__augment {
     uint64_t seed;
     int64_t epoch;
     int64_t crop, cutout;
-    bool flip;
+    bool flip, resized;
 } hwb__augment;
 
 /* Room for one raw sample and one changed copy; hwb_free it. */
@@ -76,7 +78,16 @@ const hwb__index_class *hwb__index_find(const hwb__index *x, const char *name); 
 bool hwb__index_holds(const hwb__index_class *c, int64_t mtime);
 int64_t hwb__index_mtime(const char *path); /* ns; 0 when there is none */
 
-/* augment.c: from[C,H,W] -> to[C,H,W], elements of `size` bytes */
+/* augment.c: the draws of one image; the first few are named there */
+hwb_rng hwb__augment_stream(const hwb__augment *a, int64_t index);
+/* A part of a h x w image: 8 to 100 % of its area, sides in a ratio of 3/4 to
+ * 4/3, both evenly in the area and in the logarithm of the ratio; after ten
+ * draws that do not fit, the largest part of allowed ratio in the middle. */
+typedef struct hwb__part {
+    int64_t top, left, h, w;
+} hwb__part;
+hwb__part hwb__augment_part(hwb_rng rng, int64_t h, int64_t w);
+/* from[C,H,W] -> to[C,H,W], elements of `size` bytes */
 void hwb__augment_move(const hwb__augment *a, int64_t index, void *to, const void *from,
                        const hwb_shape *shape, size_t size);
 /* x[C,H,W] floats of `dtype`, after normalisation */

@@ -57,6 +57,7 @@ hwb_status hwb_dataset_new(hwb_ctx *ctx, hwb_dataset **out, const hwb_dataset_de
         return hwb_fail(ctx, HWB_ENOMEM, "out of memory for a dataset");
     }
     ds->fetch = def->fetch;
+    ds->fetch_part = def->fetch_part;
     ds->free_state = def->free_state;
     ds->state = def->state;
     *out = ds;
@@ -114,7 +115,7 @@ hwb_status hwb_dataset_set_norm(hwb_ctx *ctx, hwb_dataset *ds, int n, const doub
     for (int c = 0; c < n; c++)
         if (!isfinite(mean[c]) || !isfinite(std[c]) || std[c] <= 0)
             return hwb_fail(ctx, HWB_EARG, "%s: mean %g, std %g of channel %d", ds->kind, mean[c],
-                            std[c], c);
+                            std[c], c + 1);
     size_t bytes = (size_t)(n ? n : 1) * sizeof(double);
     double *m = malloc(bytes), *s = malloc(bytes);
     if (!m || !s) {
@@ -194,7 +195,10 @@ hwb_status hwb__dataset_sample(hwb_ctx *ctx, const hwb_dataset *ds, const hwb__a
     size_t size = hwb_dtype_size(ds->stored), out_size = hwb_dtype_size(ds->dtype);
     char *raw = scratch, *moved = raw + (size_t)numel * size;
     int64_t label = -1;
-    HWB_TRY(hwb_dataset_fetch(ctx, ds, index, raw, &label));
+    if (augment && augment->resized)
+        HWB_TRY(ds->fetch_part(ctx, ds->state, index, hwb__augment_stream(augment, index), raw,
+                               &label));
+    else HWB_TRY(hwb_dataset_fetch(ctx, ds, index, raw, &label));
     if (augment && (augment->crop || augment->flip)) {
         hwb__augment_move(augment, index, moved, raw, &ds->sample, size);
         raw = moved;

@@ -89,6 +89,20 @@ hwb_status hwb__names_list(hwb_ctx *ctx, hwb__names *out, const char *path, bool
 
 /* ---- samples ------------------------------------------------------------------------------ */
 
+/* Takes `made` [size,size,3], whose making ended with `status`. */
+static hwb_status give_sample(hwb_ctx *ctx, const folder *f, int64_t index, hwb_status status,
+                              hwb_tensor *made, void *sample, int64_t *label) {
+    if (status != HWB_OK) return hwb_fail_in(ctx, status, "%s", f->paths.item[index]);
+    const uint8_t *pixel = hwb_tensor_data(made);
+    int64_t pixels = f->size * f->size;
+    uint8_t *to = sample;
+    for (int64_t i = 0; i < pixels; i++)
+        for (int c = 0; c < 3; c++) to[c * pixels + i] = pixel[3 * i + c];
+    *label = f->label[index];
+    hwb_tensor_release(made);
+    return HWB_OK;
+}
+
 static hwb_status folder_fetch(hwb_ctx *ctx, void *state, int64_t index, void *sample,
                                int64_t *label) {
     folder *f = state;
@@ -96,15 +110,24 @@ static hwb_status folder_fetch(hwb_ctx *ctx, void *state, int64_t index, void *s
     HWB_TRY(hwb_image_load(ctx, &image, f->paths.item[index]));
     hwb_status status = hwb_image_resize_crop(ctx, &cut, image, f->shorter, f->size);
     hwb_tensor_release(image);
-    if (status != HWB_OK) return hwb_fail_in(ctx, status, "%s", f->paths.item[index]);
-    const uint8_t *pixel = hwb_tensor_data(cut);
-    int64_t pixels = f->size * f->size;
-    uint8_t *to = sample;
-    for (int64_t i = 0; i < pixels; i++)
-        for (int c = 0; c < 3; c++) to[c * pixels + i] = pixel[3 * i + c];
-    *label = f->label[index];
-    hwb_tensor_release(cut);
-    return HWB_OK;
+    return give_sample(ctx, f, index, status, cut, sample, label);
+}
+
+/* A random part, resized to size x size whatever its shape. */
+static hwb_status folder_fetch_part(hwb_ctx *ctx, void *state, int64_t index, hwb_rng rng,
+                                    void *sample, int64_t *label) {
+    folder *f = state;
+    hwb_tensor *image = NULL, *rows = NULL, *part = NULL, *scaled = NULL;
+    HWB_TRY(hwb_image_load(ctx, &image, f->paths.item[index]));
+    const hwb_shape *s = hwb_tensor_shape(image);
+    hwb__part p = hwb__augment_part(rng, s->dim[0], s->dim[1]);
+    hwb_status status = hwb_tensor_slice(ctx, &rows, image, 0, p.top, p.h, 1);
+    if (status == HWB_OK) status = hwb_tensor_slice(ctx, &part, rows, 1, p.left, p.w, 1);
+    if (status == HWB_OK) status = hwb_image_resize(ctx, &scaled, part, f->size, f->size);
+    hwb_tensor_release(image);
+    hwb_tensor_release(rows);
+    hwb_tensor_release(part);
+    return give_sample(ctx, f, index, status, scaled, sample, label);
 }
 
 static void folder_free(void *state) {
@@ -196,6 +219,7 @@ hwb_status hwb_dataset_folder(hwb_ctx *ctx, hwb_dataset **out, const char *root,
                                .sample = {3, {3, size, size}},
                                .stored = HWB_U8,
                                .fetch = folder_fetch,
+                               .fetch_part = folder_fetch_part,
                                .free_state = folder_free,
                                .state = f};
         status = hwb_dataset_new(ctx, out, &def);

@@ -64,8 +64,8 @@ hwb_loader_options hwb_loader_defaults(void) {
 static hwb_status make_batch(hwb_ctx *ctx, const hwb_loader *l, int64_t epoch, int64_t at,
                              int64_t n, bool interruptible, hwb_tensor **x, hwb_tensor **y) {
     const hwb_loader_options *o = &l->options;
-    hwb__augment augment = {o->seed, epoch, o->crop, o->cutout, o->flip};
-    bool changes = o->crop || o->cutout || o->flip;
+    hwb__augment augment = {o->seed, epoch, o->crop, o->cutout, o->flip, o->resized};
+    bool changes = o->crop || o->cutout || o->flip || o->resized;
     return hwb__dataset_collect(ctx, l->ds, changes ? &augment : NULL,
                                 l->order ? l->order + at : NULL, at, n, interruptible, x, y);
 }
@@ -174,7 +174,10 @@ static hwb_status check_options(hwb_ctx *ctx, const hwb_dataset *ds, hwb_loader_
         return hwb_fail(ctx, HWB_EARG, "loader: a crop or cutout below 0");
     if (o->parts < 0 || o->part < 0 || o->part >= (o->parts > 1 ? o->parts : 1))
         return hwb_fail(ctx, HWB_EARG, "loader: part %d of %d", o->part, o->parts);
-    bool changes = o->crop || o->cutout || o->flip;
+    bool changes = o->crop || o->cutout || o->flip || o->resized;
+    if (o->resized && !ds->fetch_part)
+        return hwb_fail(ctx, HWB_EARG, "loader: %s has no images to take random parts of",
+                        ds->kind);
     if (changes && (s->ndim != 3 || !hwb_dtype_is_float(ds->dtype) || o->crop > s->dim[1] ||
                     o->crop > s->dim[2] || o->cutout > 2 * s->dim[1]))
         return hwb_fail(ctx, HWB_ESHAPE, "loader: crop %lld, cutout %lld do not suit samples of %s",

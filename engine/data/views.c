@@ -94,6 +94,13 @@ static hwb_status part_fetch(hwb_ctx *ctx, void *state, int64_t index, void *sam
                              label);
 }
 
+static hwb_status part_fetch_part(hwb_ctx *ctx, void *state, int64_t index, hwb_rng rng,
+                                  void *sample, int64_t *label) {
+    part *p = state;
+    return p->parent->fetch_part(ctx, p->parent->state,
+                                 p->index ? p->index[index] : p->first + index, rng, sample, label);
+}
+
 static void part_free(void *state) {
     part *p = state;
     hwb_dataset_release(p->parent);
@@ -134,6 +141,7 @@ static hwb_status make_part(hwb_ctx *ctx, hwb_dataset **out, hwb_dataset *parent
     hwb_dataset_def def = {.count = n,
                            .sample = parent->sample,
                            .fetch = part_fetch,
+                           .fetch_part = parent->fetch_part ? part_fetch_part : NULL,
                            .free_state = part_free,
                            .state = p};
     return make_view(ctx, out, parent, &def);

@@ -189,7 +189,7 @@ static int info(lua_State *L) {
 static int new_loader(lua_State *L) { /* ds:loader{...} */
     static const char *const known[] = {"batch",   "shuffle", "drop_last", "seed",
                                         "augment", "workers", "split",     NULL};
-    static const char *const known_augment[] = {"crop", "flip", "cutout", NULL};
+    static const char *const known_augment[] = {"crop", "flip", "cutout", "resized", NULL};
     hwb_dataset *ds = check(L, 1);
     hwb_loader_options o = hwb_loader_defaults();
     hwb__lcheck_options(L, 2, known);
@@ -208,6 +208,7 @@ static int new_loader(lua_State *L) { /* ds:loader{...} */
         hwb__lcheck_options(L, at, known_augment);
         o.crop = hwb__lopt_integer(L, at, "crop", 0);
         o.flip = hwb__lopt_boolean(L, at, "flip", false);
+        o.resized = hwb__lopt_boolean(L, at, "resized", false);
         o.cutout = hwb__lopt_integer(L, at, "cutout", 0);
     }
     hwb_loader **u = lua_newuserdatauv(L, sizeof *u, 1);

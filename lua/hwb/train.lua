@@ -239,7 +239,8 @@ end
 --                gradients of batch/micro of them are added up)
 --   loss         "cross_entropy", "mse" or function(output, target)
 --   schedule     function of hwb.optim: step, cosine, linear, warmup
---   augment      {crop=4, flip=true, cutout=8}; shuffle=true; drop_last=true; workers=2
+--   augment      {crop=4, flip=true, cutout=8}; {resized=true} for image folders: a random
+--                part of each; shuffle=true; drop_last=true; workers=2
 --   seed=0       of order, augmentation and dropout
 --   bn           "ghost": batch norms see the micro-batch, "whole": all samples of an
 --                update at once (one program run: memory for all of them), "eval":

@@ -97,7 +97,7 @@ function hwb.optim.warmup(options) end
 ---@field micro? integer samples of one program run; gradients are added up
 ---@field loss? string|fun(output: hwb.Tensor, target: hwb.Tensor): hwb.Tensor default "cross_entropy"
 ---@field schedule? function of hwb.optim
----@field augment? {crop: integer, flip: boolean, cutout: integer}
+---@field augment? {crop: integer, flip: boolean, cutout: integer, resized: boolean} resized: random parts, of image folders
 ---@field shuffle? boolean default true
 ---@field drop_last? boolean default true
 ---@field seed? integer of order, augmentation and dropout

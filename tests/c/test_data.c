@@ -329,6 +329,81 @@ static void test_image_folder(void **state) {
     test_ctx_free(ctx);
 }
 
+/* One batch of every picture's random part in epoch `epoch`. */
+static hwb_tensor *parts_of(hwb_ctx *ctx, hwb_dataset *ds, int workers, int64_t epoch) {
+    hwb_loader_options o = hwb_loader_defaults();
+    hwb_loader *l;
+    hwb_tensor *x, *y;
+    o.batch = hwb_dataset_count(ds);
+    o.resized = true;
+    o.workers = workers;
+    o.seed = 4;
+    assert_ok(ctx, hwb_loader_new(ctx, &l, ds, &o));
+    assert_ok(ctx, hwb_loader_seek(ctx, l, epoch, 0));
+    assert_ok(ctx, hwb_loader_next(ctx, l, &x, &y));
+    hwb_tensor_release(y);
+    hwb_loader_free(l);
+    return x;
+}
+
+/* Pictures with red = 4 column, green = 4 row: a part shows its sides by how much
+ * they change across it. */
+static void test_random_parts(void **state) {
+    (void)state;
+    enum { SIDE = 64, COUNT = 24 };
+    hwb_ctx *ctx = test_ctx_new();
+    hwb_dataset *ds, *half, *plain;
+    hwb_loader *l;
+    hwb_loader_options o = hwb_loader_defaults();
+    hwb_tensor *t, *x, *same, *later;
+    make_dir("ramp");
+    make_dir("ramp/only");
+    assert_ok(ctx, hwb_tensor_new(ctx, &t, HWB_U8, hwb_shape_of(3, SIDE, SIDE, 3)));
+    uint8_t *pixel = hwb_tensor_data(t);
+    for (int i = 0; i < SIDE * SIDE; i++) {
+        pixel[3 * i] = (uint8_t)(4 * (i % SIDE));
+        pixel[3 * i + 1] = (uint8_t)(4 * (i / SIDE));
+        pixel[3 * i + 2] = 0;
+    }
+    for (int i = 0; i < COUNT; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "ramp/only/%02d.png", i);
+        assert_ok(ctx, hwb_image_save_png(ctx, t, in_folder(name)));
+    }
+    assert_ok(ctx, hwb_dataset_folder(ctx, &ds, in_folder("ramp"), 8, 8));
+    x = parts_of(ctx, ds, 0, 0);
+    same = parts_of(ctx, ds, 3, 0);
+    later = parts_of(ctx, ds, 0, 1);
+    int changed = 0;
+    double least = 2, most = 0;
+    for (int i = 0; i < COUNT; i++) {
+        const float *v = (const float *)hwb_tensor_data(x) + i * 3 * 64;
+        double w = (v[3 * 8 + 5] - v[3 * 8 + 2]) * 255 / 4 * 8 / 3;
+        double h = (v[64 + 5 * 8 + 3] - v[64 + 2 * 8 + 3]) * 255 / 4 * 8 / 3, area = w * h / 4096;
+        least = area < least ? area : least;
+        most = area > most ? area : most;
+        assert_true(w / h > 0.65 && w / h < 1.55 && area > 0.06 && area < 1.1);
+        for (int k = 0; k < 3 * 64; k++) {
+            assert_true(v[k] == ((const float *)hwb_tensor_data(same))[i * 3 * 64 + k]);
+            changed += v[k] != ((const float *)hwb_tensor_data(later))[i * 3 * 64 + k];
+        }
+    }
+    assert_true(changed > COUNT * 64 && least < 0.3 && most > 0.7);
+    assert_ok(ctx, hwb_dataset_subset(ctx, &half, ds, 3, 5));
+    hwb_tensor_release(later);
+    later = parts_of(ctx, half, 0, 0); /* draws belong to positions in the view */
+    assert_int_equal(hwb_tensor_shape(later)->dim[0], 5);
+    assert_ok(ctx, hwb_dataset_shapes10(ctx, &plain, "train", 0, 4));
+    o.resized = true;
+    assert_fails(ctx, hwb_loader_new(ctx, &l, plain, &o), HWB_EARG, "random parts");
+    hwb_tensor *made[] = {t, x, same, later};
+    for (size_t i = 0; i < sizeof made / sizeof made[0]; i++) hwb_tensor_release(made[i]);
+    hwb_dataset_release(half);
+    hwb_dataset_release(plain);
+    hwb_dataset_release(ds);
+    test_ctx_free(ctx);
+}
+
 static void test_imagenet_sample(void **state) {
     (void)state;
     test_path buf;
@@ -450,6 +525,7 @@ int main(void) {
         cmocka_unit_test(test_tensors),
         cmocka_unit_test(test_tensor_labels),
         IN_FOLDER(test_image_folder),
+        IN_FOLDER(test_random_parts),
         cmocka_unit_test(test_imagenet_sample),
         cmocka_unit_test(test_shapes10_is_fixed),
         cmocka_unit_test(test_shapes10_samples),
