@@ -1,9 +1,10 @@
 --- Datasets: hwb.data.cifar10{split="test", root=dir, mean=, std=, dtype=}.
 --
 -- A dataset has #ds, ds:batch(first, last) -> x, y (1-based, both included; labels
--- from 1), ds:loader{batch=, shuffle=, augment={crop=4, flip=true}, seed=} for loops,
--- ds:subset(first, last), ds:info().  Makers return nil and a message when files are
--- missing or damaged.
+-- from 1), ds:loader{batch=, shuffle=, augment={crop=4, flip=true, cutout=8}, seed=} for
+-- loops (image folders: augment={resized=true, flip=true} takes random parts of 8 to
+-- 100 % of each image), ds:subset(first, last), ds:info().  Makers return nil and a
+-- message when files are missing or damaged.
 
 local hwb = require "hwb"
 local options = require "hwb.nn.options"
