@@ -23,31 +23,58 @@ static hwb_status bad_leaf(hwb_ctx *ctx, hwb_program *p) {
         hwb_dtype dtype = hwb_tensor_dtype(t);
         if (!hwb_dtype_is_float(dtype)) continue;
         int64_t at = first_bad(dtype, hwb_tensor_data(t), hwb_tensor_numel(t));
-        if (at >= 0)
-            return hwb_fail(
-                ctx, HWB_ENUMERIC, "\"%s\" holds %g at element %" PRId64 " (counting from 1)",
-                *p->feeds[i].name ? p->feeds[i].name : "constant", hwb_tensor_get(t, at), at + 1);
+        if (at < 0) continue;
+        double v = hwb_tensor_get(t, at);
+        return hwb_fail(ctx, HWB_ENUMERIC,
+                        "\"%s\" holds %s at element %" PRId64 " (counting from 1)",
+                        *p->feeds[i].name ? p->feeds[i].name : "constant",
+                        isnan(v) ? "nan"
+                        : v > 0  ? "inf"
+                                 : "-inf",
+                        at + 1);
+    }
+    return HWB_OK;
+}
+
+/* A result of step k on the host: where it lies, or a copy in *copy (freed by the caller). */
+static hwb_status look(hwb_ctx *ctx, hwb_program *p, int k, int i, const void **data, void **copy) {
+    const hwb_backend *b = p->device->backend;
+    const hwb_vdesc *d = &p->plan->steps[k].out_desc[i];
+    *data = p->slots[k].out[i];
+    if (b->host) return HWB_OK;
+    size_t bytes = (size_t)hwb_shape_numel(&d->shape) * hwb_dtype_size(d->dtype);
+    if (!(*copy = hwb_alloc(ctx, bytes))) return HWB_ENOMEM;
+    *data = *copy;
+    return b->mem_get(ctx, p->device->state, *copy, p->slots[k].out[i], bytes);
+}
+
+static hwb_status check_step(hwb_ctx *ctx, hwb_program *p, int k) {
+    const hwb__step *s = &p->plan->steps[k];
+    for (int i = 0; i < s->n_out; i++) {
+        const hwb_vdesc *d = &s->out_desc[i];
+        const void *data = NULL;
+        void *copy = NULL;
+        if (!hwb_dtype_is_float(d->dtype)) continue;
+        hwb_status st = look(ctx, p, k, i, &data, &copy);
+        int64_t at = st == HWB_OK ? first_bad(d->dtype, data, hwb_shape_numel(&d->shape)) : -1;
+        hwb_free(copy);
+        HWB_TRY(st);
+        if (at < 0) continue;
+        const char *scope = hwb_graph_scope(p->graph, s->out_node[i]);
+        char shape[HWB_SHAPE_TEXT];
+        return hwb_fail(ctx, HWB_ENUMERIC, "non-finite value made by %s%s%s (result %s)",
+                        hwb_op_name(p->graph->nodes[s->out_node[i]]->op),
+                        *scope ? " in layer " : "", scope, hwb_shape_text(&d->shape, shape));
     }
     return HWB_OK;
 }
 
 hwb_status hwb__blame(hwb_ctx *ctx, hwb_program *p, int output) {
     HWB_TRY(bad_leaf(ctx, p));
-    for (int k = 0; p->device->backend->host && k < p->plan->n_steps; k++) {
-        const hwb__step *s = &p->plan->steps[k];
+    for (int k = 0; k < p->plan->n_steps; k++) {
         HWB_TRY(hwb_check_interrupt(ctx));
         HWB_TRY(hwb__run_step(ctx, p, k));
-        for (int i = 0; i < s->n_out; i++) {
-            const hwb_vdesc *d = &s->out_desc[i];
-            if (!hwb_dtype_is_float(d->dtype)) continue;
-            int64_t at = first_bad(d->dtype, p->slots[k].out[i], hwb_shape_numel(&d->shape));
-            if (at < 0) continue;
-            const char *scope = hwb_graph_scope(p->graph, s->out_node[i]);
-            char shape[HWB_SHAPE_TEXT];
-            return hwb_fail(ctx, HWB_ENUMERIC, "non-finite value made by %s%s%s (result %s)",
-                            hwb_op_name(p->graph->nodes[s->out_node[i]]->op),
-                            *scope ? " in layer " : "", scope, hwb_shape_text(&d->shape, shape));
-        }
+        HWB_TRY(check_step(ctx, p, k));
     }
     return hwb_fail(ctx, HWB_ENUMERIC, "result %d is not finite", output + 1);
 }

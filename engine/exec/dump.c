@@ -12,7 +12,10 @@ static const char *const stage_names[] = {"constants", "parameters", "data", "ta
 static void put_place(FILE *f, const hwb__value *v) {
     switch (v->place) {
     case HWB__AT_INPUT: fputs("input", f); break;
-    case HWB__AT_OUTPUT: fprintf(f, "output %d", v->index); break;
+    case HWB__AT_OUTPUT:
+        fprintf(f, "output %d", v->index);
+        if (v->offset) fprintf(f, "+%zu", v->offset);
+        break;
     case HWB__AT_KEPT: fprintf(f, "kept+%zu", v->offset); break;
     default: fprintf(f, "arena+%zu", v->offset); break;
     }

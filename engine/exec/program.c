@@ -157,12 +157,13 @@ hwb_status hwb_compile(hwb_ctx *ctx, hwb_program **out, const hwb_graph *g, int 
              hwb_device_open(ctx, &p->device, o->device ? o->device : hwb_get_device(ctx)));
     HWB_GOTO(fail, st, hwb_device_open(ctx, &p->ref, "ref"));
     HWB_GOTO(fail, st, run_passes(ctx, p, (hwb_graph *)g, n_out, outs, o));
-    HWB_GOTO(
-        fail, st,
-        hwb__plan_make(p->graph, &p->plan, n_out, outs, !o->no_fuse && p->device->backend->fuses));
+    HWB_GOTO(fail, st,
+             hwb__plan_make(p->graph, &p->plan, n_out, outs,
+                            !o->no_fuse && p->device->backend->fuses, p->device->backend->host));
     HWB_GOTO(fail, st, make_feeds(ctx, p));
     p->slots = calloc((size_t)p->plan->n_steps + 1, sizeof *p->slots);
-    if (!p->slots) HWB_GOTO(fail, st, oom(ctx));
+    p->results = calloc((size_t)p->plan->n_outputs + 1, sizeof *p->results);
+    if (!p->slots || !p->results) HWB_GOTO(fail, st, oom(ctx));
     for (int k = 0; k < p->plan->n_steps; k++) HWB_GOTO(fail, st, prepare(ctx, p, k));
     count_info(p, g->count);
     p->info.compile_seconds = hwb_seconds() - start;
@@ -181,9 +182,9 @@ hwb_program *hwb_program_retain(hwb_program *p) {
 }
 
 static void free_feed(hwb_program *p, hwb__feed *f) {
+    hwb__feed_drop_device(p, f);
     hwb_tensor_release(f->given);
     hwb_tensor_release(f->dense);
-    if (f->device_data) p->device->backend->mem_free(p->device->state, f->device_data);
     free(f->name);
 }
 
@@ -199,6 +200,7 @@ void hwb_program_release(hwb_program *p) {
     }
     for (int i = 0; p->feeds && i < p->plan->n_leaves; i++) free_feed(p, &p->feeds[i]);
     free(p->feeds);
+    free(p->results);
     free(p->slots);
     free(p->external);
     hwb__plan_free(p->plan);

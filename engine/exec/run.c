@@ -36,15 +36,6 @@ hwb_status hwb_program_set(hwb_ctx *ctx, hwb_program *p, hwb_id input, hwb_tenso
     return HWB_OK;
 }
 
-static hwb_status upload(hwb_ctx *ctx, hwb_program *p, hwb__feed *f) {
-    const hwb_backend *b = p->device->backend;
-    size_t bytes = hwb_tensor_bytes(f->dense);
-    if (!f->device_data && !(f->device_data = b->mem_alloc(ctx, p->device->state, bytes)))
-        return hwb_fail(ctx, HWB_ENOMEM, "%s: no memory for %zu bytes of \"%s\"", b->name, bytes,
-                        f->name);
-    return b->mem_put(ctx, p->device->state, f->device_data, hwb_tensor_data(f->dense), bytes);
-}
-
 /* Class numbers must name classes of the output. */
 static hwb_status check_classes(hwb_ctx *ctx, const hwb__feed *f) {
     int64_t n = f->classes ? hwb_tensor_numel(f->dense) : 0;
@@ -74,7 +65,7 @@ static hwb_status feed_all(hwb_ctx *ctx, hwb_program *p, bool *dirty) {
             f->dense = NULL;
             return st;
         }
-        if (!on_host(p)) HWB_TRY(upload(ctx, p, f));
+        if (!on_host(p)) HWB_TRY(hwb__feed_upload(ctx, p, f));
         f->seen = hwb_tensor_version(f->given);
         f->generation = ++p->generation;
         for (int s = f->role; s < HWB_ROLE_COUNT; s++) dirty[s] = true;
@@ -93,14 +84,20 @@ static hwb_status own_memory(hwb_ctx *ctx, hwb_program *p, void **block, size_t 
                     (double)bytes / 1048576.0);
 }
 
+static void drop(hwb_program *p, void **block) {
+    if (!*block) return;
+    if (on_host(p)) hwb_free(*block);
+    else p->device->backend->mem_free(p->device->state, *block);
+    *block = NULL;
+}
+
 void hwb_program_trim(hwb_program *p) {
-    void **blocks[2] = {&p->arena, &p->kept};
-    for (int i = 0; i < 2; i++) {
-        if (!*blocks[i]) continue;
-        if (on_host(p)) hwb_free(*blocks[i]);
-        else p->device->backend->mem_free(p->device->state, *blocks[i]);
-        *blocks[i] = NULL;
-    }
+    hwb__drop_captures(p);
+    drop(p, &p->arena);
+    drop(p, &p->kept);
+    for (int i = 0; p->results && p->plan && i < p->plan->n_outputs; i++) drop(p, &p->results[i]);
+    for (int i = 0; p->feeds && !on_host(p) && i < p->plan->n_leaves; i++)
+        hwb__feed_drop_device(p, &p->feeds[i]);
     memset(p->stage_done, 0, sizeof p->stage_done);
 }
 
@@ -108,9 +105,10 @@ static void *address(hwb_program *p, int value, void *const *outs) {
     const hwb__value *v = &p->plan->values[value];
     switch (v->place) {
     case HWB__AT_INPUT:
-        return on_host(p) ? hwb_tensor_data(p->feeds[v->index].dense)
-                          : p->feeds[v->index].device_data;
-    case HWB__AT_OUTPUT: return outs[v->index];
+        return (char *)(on_host(p) ? hwb_tensor_data(p->feeds[v->index].dense)
+                                   : p->feeds[v->index].device_data) +
+               v->offset;
+    case HWB__AT_OUTPUT: return (char *)outs[v->index] + v->offset;
     case HWB__AT_KEPT: return (char *)p->kept + v->offset;
     default: return (char *)p->arena + v->offset;
     }
@@ -152,22 +150,16 @@ static void set_pointers(hwb_program *p, void *const *outs) {
 }
 
 static hwb_status run_stages(hwb_ctx *ctx, hwb_program *p, const bool *dirty, void *const *outs) {
-    const hwb__plan *plan = p->plan;
-    double start[HWB_ROLE_COUNT] = {0};
     for (int s = 0; s < HWB_ROLE_COUNT; s++)
         if (dirty[s]) p->stage_generation[s] = ++p->generation;
     set_pointers(p, outs);
-    for (int k = 0; k < plan->n_steps; k++) {
-        int stage = plan->steps[k].stage;
-        if (!dirty[stage]) continue;
-        if (start[stage] == 0) start[stage] = hwb_seconds();
-        HWB_TRY(hwb_check_interrupt(ctx));
-        HWB_TRY(hwb__run_step(ctx, p, k));
-        if (k + 1 == plan->n_steps || plan->steps[k + 1].stage != stage) {
-            p->stage_done[stage] = true;
-            p->info.runs[stage]++;
-            p->info.seconds[stage] += hwb_seconds() - start[stage];
-        }
+    for (int s = 0; s < HWB_ROLE_COUNT; s++) {
+        if (!dirty[s] || p->info.kernels_in_stage[s] == 0) continue;
+        double start = hwb_seconds();
+        HWB_TRY(hwb__run_stage(ctx, p, s));
+        p->stage_done[s] = true;
+        p->info.runs[s]++;
+        p->info.seconds[s] += hwb_seconds() - start;
     }
     return HWB_OK;
 }
@@ -187,11 +179,8 @@ static hwb_status make_results(hwb_ctx *ctx, hwb_program *p, hwb_tensor **outs, 
         }
         if (on_host(p)) data[i] = hwb_tensor_data(outs[i]);
         else if (plan->outputs[i].direct) {
-            data[i] =
-                p->device->backend->mem_alloc(ctx, p->device->state, hwb_tensor_bytes(outs[i]));
-            if (!data[i])
-                return hwb_fail(ctx, HWB_ENOMEM, "%s: no memory for a result",
-                                p->device->backend->name);
+            HWB_TRY(own_memory(ctx, p, &p->results[i], hwb_tensor_bytes(outs[i])));
+            data[i] = p->results[i];
         }
     }
     return HWB_OK;
@@ -244,8 +233,6 @@ hwb_status hwb_program_run_into(hwb_ctx *ctx, hwb_program *p, hwb_tensor **outs)
     if (!made || !data) st = hwb_fail(ctx, HWB_ENOMEM, "out of memory");
     for (int i = 0; st == HWB_OK && i < n; i++) made[i] = outs[i];
     if (st == HWB_OK) st = run(ctx, p, made, data);
-    for (int i = 0; data && i < n; i++)
-        if (!on_host(p) && data[i]) p->device->backend->mem_free(p->device->state, data[i]);
     for (int i = 0; made && i < n; i++) {
         if (st == HWB_OK) outs[i] = made[i];
         else if (made[i] != outs[i]) hwb_tensor_release(made[i]);
