@@ -191,6 +191,31 @@ describe("hwb.train", function()
     end, "seed 3")
   end)
 
+  it("gives the same numbers whoever makes the batches, and from any kind of data", function()
+    local ds = hwb.data.shapes10{ count = 48 }
+    local function train(data, o)
+      hwb.manual_seed(4)
+      local m = nn.Sequential{ nn.Conv2d{ 3, 2, 3 }, nn.ReLU{}, nn.Flatten{}, nn.Linear{ 1800, 10 } }
+      o.model, o.data, o.epochs, o.batch, o.seed, o.optimizer = m, data, 2, 16, 5, hwb.optim.sgd{ lr = 0.05 }
+      hwb.train(o)
+      return m:flat_parameters()
+    end
+    local augment = { crop = 2, flip = true, cutout = 6 }
+    local want = train(ds, { augment = augment, workers = 0 })
+    assert.equal(want, train(ds, { augment = augment, workers = 1 }))
+    assert.equal(want, train(ds, { augment = augment, workers = 4 }))
+    local loader = ds:loader{ batch = 16, shuffle = true, seed = 5, augment = augment }
+    assert.equal(want, train(loader, {}))
+    assert.equal(want, train(function(epoch)
+      loader:seek(epoch - 1, 0)
+      return function() return loader:next() end
+    end, {}))
+    assert.is_true((want - train(ds, {})):abs():max():item() > 1e-5)
+    assert.error_matches(function() train(loader, { bn = "whole", controller = { on_epoch = function(_, s)
+      s.batch = 32
+    end } }) end, "needs a dataset")
+  end)
+
   it("adds micro-batches up", function()
     local ds = clouds(64, 8)
     local function train(micro)
