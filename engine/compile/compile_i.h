@@ -57,7 +57,7 @@ typedef struct hwb__value {
     hwb_vdesc desc;
     hwb__place place;
     int index;     /* leaf number or output number */
-    size_t offset; /* kept, arena */
+    size_t offset; /* bytes into that memory */
     size_t bytes;
     uint8_t stage;
     int first, last; /* steps between which it lives, within its stage */
@@ -104,9 +104,13 @@ typedef struct hwb__plan {
     int last_stage;
 } hwb__plan;
 
+/* inside: a value may lie anywhere inside an input's or a result's memory (place.c). */
 hwb_status hwb__plan_make(const hwb_graph *g, hwb__plan **out, int n_out, const hwb_id *outputs,
-                          bool fuse);
+                          bool fuse, bool inside);
 void hwb__plan_free(hwb__plan *p);
+void hwb__step_free(hwb__step *s);
+void hwb__place_slices(const hwb_graph *g, hwb__plan *p);
+void hwb__place_joins(const hwb_graph *g, hwb__plan *p);
 
 /* Describe unit members as a register program (fuse.c); fills in/out nodes. */
 hwb_status hwb__fuse_step(const hwb_graph *g, const hwb__groups *q, int n, const hwb_id *members,

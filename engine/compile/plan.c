@@ -5,7 +5,7 @@
  * Each result gets a place: the result tensor itself when it is asked for and
  * made in the last stage; program memory kept between runs when a later stage
  * reads it; else a slot in the arena, which all stages share and in which slots
- * are reused by lifetime (first fit).
+ * are reused by lifetime (first fit).  place.c makes exceptions.
  */
 #include "compile/compile_i.h"
 
@@ -348,7 +348,7 @@ static void planner_free(planner *c) {
 }
 
 hwb_status hwb__plan_make(const hwb_graph *g, hwb__plan **out, int n_out, const hwb_id *outputs,
-                          bool fuse) {
+                          bool fuse, bool inside) {
     planner c = {.g = g, .fuse = fuse};
     hwb_status st = hwb__group(g, &c.q, n_out, outputs, fuse);
     if (st != HWB_OK) return st;
@@ -362,7 +362,9 @@ hwb_status hwb__plan_make(const hwb_graph *g, hwb__plan **out, int n_out, const 
     if (st == HWB_OK) st = make_order(&c);
     if (st == HWB_OK) st = make_steps(&c);
     if (st == HWB_OK) st = make_outputs(&c, n_out, outputs);
+    if (st == HWB_OK && inside) hwb__place_slices(g, c.p);
     if (st == HWB_OK) find_lifetimes(c.p);
+    if (st == HWB_OK && inside) hwb__place_joins(g, c.p);
     if (st == HWB_OK) st = place_arena(&c);
     planner_free(&c);
     if (st == HWB_OK) *out = c.p;
@@ -370,19 +372,20 @@ hwb_status hwb__plan_make(const hwb_graph *g, hwb__plan **out, int n_out, const 
     return st;
 }
 
+void hwb__step_free(hwb__step *s) {
+    free(s->in);
+    free(s->out);
+    free(s->in_desc);
+    free(s->out_desc);
+    free(s->out_node);
+    free(s->fused);
+    free(s->instr);
+    free(s->fout);
+}
+
 void hwb__plan_free(hwb__plan *p) {
     if (!p) return;
-    for (int k = 0; k < p->n_steps; k++) {
-        hwb__step *s = &p->steps[k];
-        free(s->in);
-        free(s->out);
-        free(s->in_desc);
-        free(s->out_desc);
-        free(s->out_node);
-        free(s->fused);
-        free(s->instr);
-        free(s->fout);
-    }
+    for (int k = 0; k < p->n_steps; k++) hwb__step_free(&p->steps[k]);
     free(p->values);
     free(p->steps);
     free(p->leaves);

@@ -114,9 +114,9 @@ hwb_status hwb__ref_concat(hwb_ctx *ctx, const hwb_kernel *k, const void *const 
     for (int j = 0; j < d->n_in; j++) {
         const hwb_shape *x = &d->in[j].shape;
         hwb__ref_strides(x, xs);
-        if (hwb_shape_numel(x) > 0)
-            copy_strided(ctx, x, size, (char *)out[0] + first * ys[axis] * (int64_t)size, ys, in[j],
-                         xs);
+        char *place = (char *)out[0] + first * ys[axis] * (int64_t)size;
+        if (hwb_shape_numel(x) > 0 && in[j] != place) /* else made there */
+            copy_strided(ctx, x, size, place, ys, in[j], xs);
         first += x->dim[axis];
     }
     return HWB_OK;
