@@ -55,7 +55,7 @@ static hwb__wino_geom geom_of(const hwb__conv_geom *c) {
 }
 
 /* A tile costs a quarter of its direct multiplications when all of it is needed;
- * few tiles do not pay for the transformed weights. */
+ * fewer than 30 or so do not pay for the transformed weights. */
 bool hwb__cpu_wino_takes(const hwb__cpu_state *state, const hwb__conv_geom *c) {
     if (!state->wino || c->dtype != HWB_F32 || !c->channels_last || c->groups != 1) return false;
     if (c->c % state->wino->lanes || c->o % state->wino->lanes) return false;
@@ -65,7 +65,7 @@ bool hwb__cpu_wino_takes(const hwb__cpu_state *state, const hwb__conv_geom *c) {
             return false;
     hwb__wino_geom g = geom_of(c);
     int64_t used = g.n * g.oh * g.ow, tiles = hwb__wino_tiles(&g);
-    return used >= 8 * 16 && used >= 8 * tiles;
+    return used >= 30 * 16 && used >= 8 * tiles;
 }
 
 /* ---- run ------------------------------------------------------------------- */
@@ -197,8 +197,10 @@ static void wino_free(hwb__cpu_kernel *kernel) {
 static int64_t choose_slots(const hwb__wino_geom *g) {
     int64_t slots = hwb__wino_tiles(g) / SLOT_TILES;
     int64_t most = (10 << 20) / (hwb__wino_weights(g, g->o) * (int64_t)sizeof(float));
-    if (slots > MAX_SLOTS) slots = MAX_SLOTS;
-    return slots < most ? slots : most;
+    if (slots < most) most = slots;
+    for (slots = MAX_SLOTS; slots > 1 && slots > most;)
+        slots /= 2; /* two or four threads share evenly */
+    return slots;
 }
 
 static void plan(wino_kernel *k) {
@@ -206,10 +208,7 @@ static void plan(wino_kernel *k) {
     bool gradient = k->conv.op == HWB_OP_CONV_BWD_WEIGHTS;
     k->wide = g->c * g->o > MANY && g->o >= 2 * WIDE;
     k->slots = 1;
-    if (gradient && !k->wide) {
-        k->slots = choose_slots(g);
-        if (k->slots < 1) k->slots = 1;
-    }
+    if (gradient && !k->wide) k->slots = choose_slots(g);
     if (gradient && k->wide) g->block = GRADIENT_BLOCK;
     int64_t tiles = (hwb__wino_tiles(g) + 7) / 8 * 8, on = k->wide ? width_at(g, 0) : g->o;
     if (g->block > tiles) g->block = tiles;
