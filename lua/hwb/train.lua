@@ -5,8 +5,8 @@
 -- What happens depends on the seed alone: order, augmentation and dropout are keyed by
 -- (seed, epoch, position), so a resumed training gives the same numbers.
 --
--- Signals wait until a micro-batch is done.  With `run`, a training that is told to stop
--- (Ctrl-C, SIGTERM) saves a checkpoint first.
+-- Signals wait until a micro-batch or the callback is done (a second Ctrl-C does not).
+-- With `run`, a training that is told to stop (Ctrl-C, SIGTERM) saves a checkpoint first.
 --
 --   train_data.lua   micro-batches          train_step.lua   gradients and updates
 --   train_state.lua  checkpoints            train_times.lua  where the time goes
@@ -108,15 +108,18 @@ local function finish_row(self, sums)
   return row
 end
 
--- What comes after the steps of an epoch.  Signals stop it at any place; then the state
--- at its beginning is what a checkpoint has.
+-- What comes after the steps of an epoch.  Signals stop evaluation and eigenvalues at
+-- any place; then the state before them is what a checkpoint has.
 local function end_epoch(self, history)
   local o, state, clock = self.o, self.state, self.clock
   self.settled = o.run and saved.snapshot(self)
+  if self.settled then self.settled.rng = hwb.get_rng_state() end
   sys.hold(false)
   local row = finish_row(self, self.row)
   validate(self, row)
   adapt(self, row)
+  sys.hold(true)
+  self.settled = nil
   clock:enter("other")
   local now = clock:get()
   times.difference(row, self.mark, now)
@@ -127,8 +130,6 @@ local function end_epoch(self, history)
   if o.callback and o.callback(row, function() return saved.snapshot(self) end) == false then
     self.stopped = true
   end
-  sys.hold(true)
-  self.settled = nil
   self.over = self.stopped or state.epoch == o.epochs
   if o.run and (saved.due(self) or self.over) then saved.save(self, history) end
   stop_if_asked(self, history)
@@ -276,6 +277,7 @@ return function(given)
   o.model:eval()
   sys.hold(false)
   if not ok and settled and type(message) == "table" and message.code == "EINTR" then
+    hwb.set_rng_state(settled.rng)
     saved.save(self, history, settled)
   end
   if not ok then error(message, 0) end

@@ -6,7 +6,7 @@
 cat >small.lua <<'LUA'
 local nn = require("hwb").nn
 return {
-  args = {epochs = 5, save_every = 0.2, loud = false},
+  args = {epochs = 5, save_every = 0.2, loud = false, stuck = false},
   run = function(hwb, args, run)
     local ds = hwb.data.shapes10{count = 1280}
     hwb.manual_seed(run.seed)
@@ -14,11 +14,20 @@ return {
       nn.Flatten{}, nn.Dropout{0.2}, nn.Linear{256, 10}}
     local x, y = ds:batch(1, 16)
     local draws = {}
+    local controller = hwb.batch.absa{base = 16, max = 64, epochs = args.epochs, patience = 2, milestones = {4},
+      probe = {x, y}, maxiter = 4}
+    local decide = controller.on_epoch
+    function controller:on_epoch(s, row)
+      if args.stuck and row.epoch == 2 and not run.resumed then
+        run:log("deciding")
+        while true do end
+      end
+      return decide(self, s, row)
+    end
     local h = hwb.train{model = m, data = ds, val = {x, y}, epochs = args.epochs, batch = 16, seed = 7,
       augment = {crop = 2, flip = true, cutout = 4}, run = run, save_every = args.save_every,
       optimizer = hwb.optim.sgd{lr = 0.02, momentum = 0.9, nesterov = true, weight_decay = 1e-4},
-      controller = hwb.batch.absa{base = 16, max = 64, epochs = args.epochs, patience = 2, milestones = {4},
-        probe = {x, y}, maxiter = 4},
+      controller = controller,
       callback = function(row)
         draws[row.epoch] = hwb.rand(1):item()
         run:metric(row.epoch, {loss = row.loss, lambda = row.lambda, batch = row.batch, draw = draws[row.epoch]})
@@ -84,6 +93,24 @@ done_epochs=$(field runs/latest/checkpoints/latest.json '#v.value.trainings.trai
 run run -q --resume runs/latest
 is 0
 [ "$(digest)" = "$want" ] || fail "a stopped and resumed training ends elsewhere"
+
+# ... also between the steps of two epochs
+rm -rf runs
+"$hwb" run small.lua --save_every 1000 --stuck >stop.out 2>stop.err &
+job=$!
+for _ in $(seq 200); do
+    grep -q "deciding" stop.err && break
+    sleep 0.02
+done
+kill -TERM $job
+wait $job
+status=$? out="" err=$(cat stop.err)
+is 143
+[ "$(field runs/latest/checkpoints/latest.json '#v.value.trainings.train.history')" = 1 ] || fail "the epoch counts as done"
+run run -q --resume runs/latest
+is 0
+[ "$(digest)" = "$want" ] || fail "stopped between two epochs and resumed, a training ends elsewhere"
+ok "the metrics of a stopped and resumed training" cmp -s want.jsonl runs/latest/metrics.jsonl
 
 # a finished training is not repeated
 run run --resume runs/latest --force
