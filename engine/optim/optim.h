@@ -82,6 +82,9 @@ HWB_API void hwb_trainer_trim(hwb_trainer *t);
 HWB_API hwb_status hwb_trainer_add(hwb_ctx *ctx, hwb_trainer *t, const hwb_tensor *g);
 /* The gradient added up so far, [n] in parameter order; borrowed, and open to changes. */
 HWB_API hwb_tensor *hwb_trainer_flat_gradient(hwb_trainer *t);
+/* With several ranks (comm/comm.h): the gradient becomes its sum over them, and in
+ * training mode each buffer its mean.  Ranks that took none have zero. */
+HWB_API hwb_status hwb_trainer_sum_ranks(hwb_ctx *ctx, hwb_trainer *t);
 /* One step with it; then it is zero again. */
 HWB_API hwb_status hwb_trainer_update(hwb_ctx *ctx, hwb_trainer *t, double lr);
 /* Forget the gradient. */

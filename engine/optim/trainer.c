@@ -9,6 +9,7 @@
 #include "optim/optim.h"
 
 #include "ad/ad.h"
+#include "comm/comm.h"
 #include "exec/exec.h"
 #include "graph/build.h"
 
@@ -297,6 +298,46 @@ double hwb_trainer_norm(const hwb_trainer *t) {
 hwb_status hwb_trainer_clear(hwb_ctx *ctx, hwb_trainer *t) {
     t->empty = true;
     return hwb_tensor_fill(ctx, t->sum, 0);
+}
+
+/* ---- ranks -------------------------------------------------------------------------------- */
+
+/* The float buffers of the model into v, or v * scale into them; how many numbers there
+ * are.  v may be NULL, to count. */
+static int64_t move_buffers(hwb_trainer *t, double *v, bool pack, double scale) {
+    int64_t at = 0;
+    for (int i = 0; i < hwb_model_buffer_count(t->model); i++) {
+        hwb_tensor *b = hwb_model_buffer(t->model, i, NULL);
+        if (!hwb_dtype_is_float(hwb_tensor_dtype(b))) continue; /* counts of batches */
+        for (int64_t e = 0; e < hwb_tensor_numel(b); e++, at++) {
+            if (!v) continue;
+            if (pack) v[at] = hwb_tensor_get(b, e);
+            else hwb_tensor_set(b, e, v[at] * scale);
+        }
+        if (v && !pack) hwb_tensor_touch(b);
+    }
+    return at;
+}
+
+static hwb_status average_buffers(hwb_ctx *ctx, hwb_trainer *t, int ranks) {
+    int64_t n = move_buffers(t, NULL, true, 1);
+    double *v = n ? malloc((size_t)n * sizeof *v) : NULL;
+    if (n == 0) return HWB_OK;
+    if (!v) return oom(ctx);
+    move_buffers(t, v, true, 1);
+    hwb_status st = hwb_comm_sum(ctx, HWB_F64, n, v);
+    if (st == HWB_OK) move_buffers(t, v, false, 1.0 / ranks);
+    free(v);
+    return st;
+}
+
+hwb_status hwb_trainer_sum_ranks(hwb_ctx *ctx, hwb_trainer *t) {
+    int ranks = hwb_comm_where(ctx).size;
+    if (ranks == 1) return HWB_OK;
+    if (t->empty) HWB_TRY(hwb_tensor_fill(ctx, t->sum, 0));
+    t->empty = false;
+    HWB_TRY(hwb_comm_sum_tensor(ctx, t->sum));
+    return t->o.eval_mode ? HWB_OK : average_buffers(ctx, t, ranks);
 }
 
 /* ---- updates ------------------------------------------------------------------------------- */

@@ -121,6 +121,13 @@ static int add(lua_State *L) {
     return 0;
 }
 
+/* t:sum_ranks(): gradient and buffers of all ranks, on each */
+static int sum_ranks(lua_State *L) {
+    hwb_trainer *t = check(L, 1);
+    hwb__lcheck(L, hwb_trainer_sum_ranks(hwb_lua_ctx(L), t));
+    return 0;
+}
+
 static int norm(lua_State *L) {
     lua_pushnumber(L, hwb_trainer_norm(check(L, 1)));
     return 1;
@@ -175,6 +182,7 @@ static const luaL_Reg methods[] = {
     {"flat_gradient", flat_gradient},
     {"prepare", prepare},
     {"add", add},
+    {"sum_ranks", sum_ranks},
     {"trim", trim},
     {NULL, NULL},
 };

@@ -10,11 +10,13 @@
 --
 --   train_data.lua   micro-batches          train_step.lua   gradients and updates
 --   train_state.lua  checkpoints            train_times.lua  where the time goes
+--   train_ranks.lua  several processes, which share each micro-batch
 
 local hwb = require "hwb"
 local options = require "hwb.nn.options"
 local sys = require "hwb.sys"
 local feed = require "hwb.train_data"
+local ranks = require "hwb.train_ranks"
 local saved = require "hwb.train_state"
 local step = require "hwb.train_step"
 local times = require "hwb.train_times"
@@ -32,14 +34,17 @@ local attack_defaults = { method = "fgsm", eps = 0.005, steps = 10, ratio = fals
 -- epochs
 
 local function note_of(row, epoch, epochs, lr)
-  local text = ("epoch %d/%d  loss %.4f"):format(epoch, epochs, row.loss / row.samples)
-  if row.correct then text = text .. ("  accuracy %.2f %%"):format(100 * row.correct / row.samples) end
+  local seen = math.max(row.seen, 1) -- of several ranks, by this one
+  local text = ("epoch %d/%d  loss %.4f"):format(epoch, epochs, row.loss / seen)
+  if row.correct then text = text .. ("  accuracy %.2f %%"):format(100 * row.correct / seen) end
   return text .. ("  lr %.3g"):format(lr)
 end
 
 -- Stops where the state is whole, with a checkpoint if there is a run to hold it.
+-- Several ranks stop at the same place: where an update has made them agree.
 local function stop_if_asked(self, history)
-  if not sys.hold(true) then return end
+  if not (self.asked or hwb.comm.size() == 1 and sys.hold(true)) then return end
+  ranks.gather(self)
   if self.o.run then saved.save(self, history) end
   sys.raise("EINTR", "interrupted")
 end
@@ -49,7 +54,7 @@ local function epoch_steps(self, row, history)
   local next_batch, per_epoch = self.feed:open(state.epoch + 1, state.position), self.feed.samples
   while true do
     clock:enter("data")
-    local x, y = next_batch()
+    local x, y, n = next_batch()
     clock:enter("computation")
     if not x then break end
     if self.resized then
@@ -58,13 +63,17 @@ local function epoch_steps(self, row, history)
       self.trainer:prepare(x, y)
       clock:enter("computation")
     end
-    step.micro(self, x, y, row)
+    step.micro(self, x, y, n, row)
     hwb.progress("training", state.epoch * (per_epoch or 0) + state.position, (per_epoch or 0) * o.epochs,
       note_of(row, state.epoch + 1, o.epochs, state.lr))
-    if o.run and saved.due(self) then saved.save(self, history) end
+    if o.run and saved.due(self) then
+      ranks.gather(self)
+      saved.save(self, history)
+    end
     stop_if_asked(self, history)
   end
   step.flush(self)
+  ranks.total(self, row)
 end
 
 local function validate(self, row)
@@ -102,7 +111,8 @@ local function finish_row(self, sums)
   if sums.samples == 0 then error("train: the data gave no batch", 0) end
   local row = { epoch = state.epoch + 1, loss = sums.loss / sums.samples, samples = sums.samples,
     accuracy = sums.correct and sums.correct / sums.samples or nil, lr = state.lr, updates = state.updates,
-    batch = state.batch, attacked = state.attacked, bn = self.o.bn, bn_batch = self.micro }
+    batch = state.batch, attacked = state.attacked, bn = self.o.bn,
+    bn_batch = math.ceil(self.micro / hwb.comm.size()) }
   state.fractional = state.fractional + sums.parts
   row.updates_fractional = state.fractional
   return row
@@ -131,7 +141,11 @@ local function end_epoch(self, history)
     self.stopped = true
   end
   self.over = self.stopped or state.epoch == o.epochs
-  if o.run and (saved.due(self) or self.over) then saved.save(self, history) end
+  if o.run and (saved.due(self) or self.over) then
+    ranks.gather(self)
+    saved.save(self, history)
+  end
+  self.asked = ranks.any(self, sys.hold(true))
   stop_if_asked(self, history)
 end
 
@@ -140,7 +154,7 @@ local function train_epochs(self, history)
   sys.hold(true)
   while state.epoch < self.o.epochs and not self.stopped do
     if not self.row then
-      self.row = { loss = 0, samples = 0, parts = 0 }
+      self.row = { loss = 0, samples = 0, seen = 0, parts = 0 }
       self.mark = self.clock:get()
     end
     epoch_steps(self, self.row, history)
@@ -186,6 +200,7 @@ local function begin(self, history)
   end
   if from then
     saved.restore(self, from)
+    ranks.clear(self)
   elseif c and c.start then
     c:start(self.state)
   end
@@ -212,6 +227,9 @@ local function check(o)
   end
   if o.micro and o.batch % o.micro ~= 0 then
     error(("train: batch %d is no multiple of micro %d"):format(o.batch, o.micro), 3)
+  end
+  if o.bn == "whole" and hwb.comm.size() > 1 then
+    error(('train: bn = "whole" is for one process: of %d, each sees its part of a batch'):format(hwb.comm.size()), 3)
   end
   if o.bn == "whole" and o.micro then error('train: bn = "whole" has no micro-batches', 3) end
   if o.save_every <= 0 then error("train: save_every must be positive", 3) end

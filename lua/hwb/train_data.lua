@@ -1,7 +1,8 @@
 --- Micro-batches for hwb.train from a dataset, a loader, {x, y} or function(epoch).
 --
 --     local feed = require "hwb.train_data"(o)
---     local next_batch = feed:open(epoch, position)   -- x, y = next_batch(); nil at the end
+--     local next_batch = feed:open(epoch, position)   -- x, y, n = next_batch(); nil at the end
+--                      n samples, of which several ranks get a part each, empty perhaps
 --     feed.samples     of a whole epoch, or nil when nobody knows
 --     feed:resize(n)   samples of a micro-batch from the next open on
 
@@ -42,7 +43,7 @@ end
 
 local function from_loader(loader, count, batch, drop)
   return { loader = loader, batch = batch, drop = drop,
-    samples = drop and count // batch * batch or count,
+    samples = drop and count // batch * batch or count, split = loader:info().split,
     at = function(epoch, position)
       loader:seek(epoch - 1, position)
       return loader
@@ -66,21 +67,39 @@ local function make(o, size)
   end
   -- Leaving out a short last batch is done here: a resized batch leaves out no more.
   local drop = o.drop_last and #data >= size
-  local loader = data:loader{ batch = size, shuffle = o.shuffle, seed = o.seed,
+  local loader = data:loader{ batch = size, shuffle = o.shuffle, seed = o.seed, split = true,
     augment = o.augment or nil, workers = o.workers }
   local feed = from_loader(loader, #data, size, drop)
   feed.dataset = data
   return feed
 end
 
---- An iterator over the epoch from `position` samples on.
-function Feed:open(epoch, position)
-  local next_batch = self.at(epoch, position)
-  if not self.drop then return next_batch end
+-- The number of samples beside a batch, or a rank's part of it.
+local function counted(self, next_batch, position)
+  local loader = self.loader
   return function()
     local x, y = next_batch()
-    if x and x:size(1) < self.batch then return nil end
-    return x, y
+    if not x then return nil end
+    if not self.split then
+      local n = x:size(1)
+      x, y = hwb.comm.own(x, y)
+      return x, y, n
+    end
+    local _, now = loader:tell()
+    local n = now - position
+    position = now
+    return x, y, n
+  end
+end
+
+--- An iterator over the epoch from `position` samples on.
+function Feed:open(epoch, position)
+  local next_batch = counted(self, self.at(epoch, position), position)
+  if not self.drop then return next_batch end
+  return function()
+    local x, y, n = next_batch()
+    if x and n < self.batch then return nil end
+    return x, y, n
   end
 end
 
