@@ -31,6 +31,22 @@ large.published = {
     absa = { 84.24, 5357 } },
 }
 
+--- Published trainings of ResNet18 on ImageNet: seconds of each part, updates, accuracy in %.
+function large.published_imagenet()
+  return {
+    { name = "BL", total = 125073, speedup = 1, updates = 450000, accuracy = 70.4 },
+    { name = "GG", computation = 50965, communication = 54, resize = 40, total = 51059, speedup = 2.45 },
+    { name = "ABSA", computation = 26404, communication = 230, resize = 95, hessian = 2746, total = 29475,
+      speedup = 4.24, updates = 66000, accuracy = 70.2 },
+    { name = "ABSA, tuned", computation = 13935, communication = 58, resize = 39, hessian = 220, total = 14252,
+      speedup = 8.78 },
+  }
+end
+
+function large.published_imagenet_columns()
+  return { "name", "computation", "communication", "resize", "hessian", "total", "speedup", "updates", "accuracy" }
+end
+
 --- The schedule of the published 90 epochs, shrunk to fewer: where the learning rate
 -- decays, how long FB warms up, and how long ABS waits before it grows anyway (rounded
 -- up, so that the eigenvalue keeps a say in short runs).
@@ -128,6 +144,13 @@ function large.summary(history)
     times = history.times }
 end
 
+--- A row of hwb.train with the name of its training, for run:metric.
+function large.named(row, name)
+  local copy = { training = name }
+  for k, v in pairs(row) do copy[k] = v end
+  return copy
+end
+
 --- The table "time" of trainings {{name=, times=}, ...}, the baseline first: seconds of
 -- each part, their total, and how many times faster than the baseline.
 function large.time_table(run, list)
@@ -141,11 +164,15 @@ function large.check_batch(batch)
   end
 end
 
-local function check_method(method)
-  for _, m in ipairs(large.methods) do
-    if m == method then return end
+--- The same for names of controllers.
+function large.check_methods(methods)
+  local known = {}
+  for _, m in ipairs(large.methods) do known[m] = true end
+  for _, m in ipairs(methods) do
+    if not known[m] then
+      usage("argument methods: '%s' is none of %s", tostring(m), table.concat(large.methods, ", "))
+    end
   end
-  usage("argument methods: '%s' is none of %s", tostring(method), table.concat(large.methods, ", "))
 end
 
 --- The cells {method=, batch=} of a table, batch by batch; the smallest has BL alone, since
@@ -153,7 +180,7 @@ end
 function large.cells(methods, batches)
   local list = {}
   for _, b in ipairs(batches) do large.check_batch(b) end
-  for _, m in ipairs(methods) do check_method(m) end
+  large.check_methods(methods)
   for _, b in ipairs(batches) do
     for _, m in ipairs(methods) do
       if b > large.base or m == "bl" then list[#list + 1] = { method = m, batch = b } end
@@ -268,21 +295,18 @@ function large.lambda_figure(history, title)
     xlabel = "epoch", ylabel = "largest eigenvalue", title = title }
 end
 
--- One line a method of the cells at `batch`; points(history) -> x, y.
-local function by_epoch(list, batch, points, o)
-  local all = {}
-  o.title, o.xlabel = ("Batch up to %d"):format(batch), "epoch"
-  local lines = {}
+-- One line an entry {method=, history=}; points(history) -> x, y.
+local function by_epoch(list, points, o)
+  local all, lines = {}, {}
   for _, c in ipairs(list) do
-    if c.batch == batch and #c.cell.history > 0 then
-      local x, y = points(c.cell.history)
+    if #c.history > 0 then
+      local x, y = points(c.history)
       table.move(y, 1, #y, #all + 1, all)
       lines[#lines + 1] = { x = x, y = y, step = o.step, marker = o.marker, label = c.method:upper() }
     end
   end
-  if o.yscale then o.yticks = ticks(all) end
-  o.step, o.marker = nil, nil
-  local fig = hwb.plot.figure(o)
+  local fig = hwb.plot.figure{ title = o.title, xlabel = "epoch", ylabel = o.ylabel, yscale = o.yscale,
+    yticks = o.yscale and ticks(all) }
   for _, line in ipairs(lines) do fig:line(line) end
   return fig
 end
@@ -312,17 +336,25 @@ local function by_batch(list, methods)
   return fig
 end
 
---- name -> figure: batch size, eigenvalue and accuracy by epoch at the largest batch, and
--- accuracy against batch.
-function large.table_figures(list, methods)
-  local largest = 0
-  for _, c in ipairs(list) do largest = math.max(largest, c.batch) end
+--- name -> figure: batch size, eigenvalue and accuracy by epoch of {method=, history=}.
+function large.epoch_figures(list, title)
   return {
-    batch_by_epoch = by_epoch(list, largest, batch_stairs, { ylabel = "batch", yscale = "log", step = "post" }),
-    lambda_by_epoch = by_epoch(list, largest, of("lambda"), { ylabel = "largest eigenvalue", marker = "circle" }),
-    accuracy_by_epoch = by_epoch(list, largest, of("val_accuracy", 100), { ylabel = "test accuracy (%)" }),
-    accuracy_by_batch = by_batch(list, methods),
+    batch_by_epoch = by_epoch(list, batch_stairs, { title = title, ylabel = "batch", yscale = "log", step = "post" }),
+    lambda_by_epoch = by_epoch(list, of("lambda"), { title = title, ylabel = "largest eigenvalue", marker = "circle" }),
+    accuracy_by_epoch = by_epoch(list, of("val_accuracy", 100), { title = title, ylabel = "test accuracy (%)" }),
   }
+end
+
+--- The same for the cells at the largest batch, and accuracy against batch.
+function large.table_figures(list, methods)
+  local largest, chosen = 0, {}
+  for _, c in ipairs(list) do largest = math.max(largest, c.batch) end
+  for _, c in ipairs(list) do
+    if c.batch == largest then chosen[#chosen + 1] = { method = c.method, history = c.cell.history } end
+  end
+  local figures = large.epoch_figures(chosen, ("Batch up to %d"):format(largest))
+  figures.accuracy_by_batch = by_batch(list, methods)
+  return figures
 end
 
 return large
