@@ -15,33 +15,42 @@ int command_find(const char *word) {
     return -1;
 }
 
-/* Levenshtein distance, cut off at 60 characters. */
+/* Insertions, deletions, substitutions and swaps of neighbours that make b of a
+ * (optimal string alignment); cut off at 60 characters. */
 static int distance(const char *a, const char *b) {
+    enum { MOST = 60 };
     size_t n = strlen(a), m = strlen(b);
-    int row[61];
-    if (n > 60 || m > 60) return 60;
-    for (size_t j = 0; j <= m; j++) row[j] = (int)j;
+    int rows[3][MOST + 1], *before = rows[0], *last = rows[1], *now = rows[2];
+    if (n > MOST || m > MOST) return MOST;
+    for (size_t j = 0; j <= m; j++) last[j] = (int)j;
     for (size_t i = 1; i <= n; i++) {
-        int diagonal = row[0];
-        row[0] = (int)i;
+        now[0] = (int)i;
         for (size_t j = 1; j <= m; j++) {
-            int best = diagonal + (a[i - 1] != b[j - 1]);
-            diagonal = row[j];
-            if (row[j] + 1 < best) best = row[j] + 1;
-            if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
-            row[j] = best;
+            int best = last[j - 1] + (a[i - 1] != b[j - 1]);
+            if (last[j] + 1 < best) best = last[j] + 1;
+            if (now[j - 1] + 1 < best) best = now[j - 1] + 1;
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+                before[j - 2] + 1 < best)
+                best = before[j - 2] + 1;
+            now[j] = best;
         }
+        int *oldest = before;
+        before = last;
+        last = now;
+        now = oldest;
     }
-    return row[m];
+    return last[m];
 }
 
+/* A word that begins with what was typed counts as one mistake. */
 const char *nearest_word(const char *word, const char *const *words, int n) {
     const char *best = NULL;
-    int least = 1000;
+    int least = 1000, closest = 1000;
     for (int i = 0; i < n; i++) {
-        int d = distance(word, words[i]);
+        int exact = distance(word, words[i]), d = exact;
         if (strncmp(words[i], word, strlen(word)) == 0 && strlen(word) >= 2) d = d < 1 ? d : 1;
-        if (d < least) least = d, best = words[i];
+        if (d < least || (d == least && exact < closest))
+            least = d, closest = exact, best = words[i];
     }
     int allowed = (int)strlen(word) / 3 + 1;
     return least <= allowed ? best : NULL;

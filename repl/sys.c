@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
 #include <unistd.h>
@@ -39,6 +40,21 @@ static int sys_random_hex(lua_State *L) {
 
 static int sys_seconds(lua_State *L) {
     lua_pushnumber(L, hwb_seconds());
+    return 1;
+}
+
+/* now() -> the time in UTC, "2026-01-31T23:59:59.123456Z" */
+static int sys_now(lua_State *L) {
+    struct timespec t;
+    struct tm tm;
+    char date[32];
+    clock_gettime(CLOCK_REALTIME, &t);
+    gmtime_r(&t.tv_sec, &tm);
+    strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &tm);
+    lua_pushfstring(L, "%s.", date);
+    snprintf(date, sizeof date, "%06ldZ", t.tv_nsec / 1000);
+    lua_pushstring(L, date);
+    lua_concat(L, 2);
     return 1;
 }
 
@@ -132,10 +148,11 @@ static int sys_interrupt_reset(lua_State *L) {
 }
 
 static int sys_nearest(lua_State *L) {
-    const char *words[256];
+    enum { MOST = 2048 };
     int n = 0;
     luaL_checktype(L, 2, LUA_TTABLE);
-    for (; n < 256 && lua_rawgeti(L, 2, n + 1) == LUA_TSTRING; n++) {
+    const char **words = lua_newuserdatauv(L, MOST * sizeof *words, 0);
+    for (; n < MOST && lua_rawgeti(L, 2, n + 1) == LUA_TSTRING; n++) {
         words[n] = lua_tostring(L, -1); /* stays valid: the table holds it */
         lua_pop(L, 1);
     }
@@ -147,6 +164,7 @@ int luaopen_hwb_sys(lua_State *L) {
     static const luaL_Reg functions[] = {{"sha256", sys_sha256},
                                          {"random_hex", sys_random_hex},
                                          {"seconds", sys_seconds},
+                                         {"now", sys_now},
                                          {"isatty", sys_isatty},
                                          {"columns", sys_columns},
                                          {"hostname", sys_hostname},

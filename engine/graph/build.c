@@ -154,8 +154,9 @@ static hwb_status axis_of(hwb_graph *g, int *axis, hwb_id x, const char *what) {
     int n = hwb_graph_shape(g, x)->ndim, a = *axis < 0 ? *axis + n : *axis;
     char text[HWB_SHAPE_TEXT];
     if (a < 0 || a >= n)
-        return hwb_fail(ctx_of(g), HWB_ESHAPE, "%s: axis %d of a tensor %s with %d axes", what,
-                        *axis, hwb_shape_text(hwb_graph_shape(g, x), text), n);
+        return hwb_fail(ctx_of(g), HWB_ESHAPE, "%s: dim %d of a tensor %s with %d dims", what,
+                        *axis < 0 ? *axis : *axis + 1, hwb_shape_text(hwb_graph_shape(g, x), text),
+                        n);
     *axis = a;
     return HWB_OK;
 }
@@ -239,7 +240,7 @@ hwb_status hwb_squeeze(hwb_graph *g, hwb_id *y, hwb_id x, int axis) {
     HWB_TRY(axis_of(g, &axis, x, "squeeze"));
     hwb_shape s = *hwb_graph_shape(g, x);
     if (s.dim[axis] != 1)
-        return hwb_fail(ctx_of(g), HWB_ESHAPE, "squeeze: axis %d has size %lld, not 1", axis,
+        return hwb_fail(ctx_of(g), HWB_ESHAPE, "squeeze: dim %d has size %lld, not 1", axis + 1,
                         (long long)s.dim[axis]);
     for (int i = axis; i + 1 < s.ndim; i++) s.dim[i] = s.dim[i + 1];
     s.ndim--;
@@ -280,8 +281,9 @@ hwb_status hwb_pad(hwb_graph *g, hwb_id *y, hwb_id x, const int64_t *before, con
     a.shape = *s;
     for (int i = 0; i < s->ndim; i++) {
         if (before[i] < 0 || after[i] < 0)
-            return hwb_fail(ctx_of(g), HWB_ESHAPE, "pad: %lld and %lld on axis %d are negative",
-                            (long long)before[i], (long long)after[i], i);
+            return hwb_fail(ctx_of(g), HWB_ESHAPE,
+                            "pad: %lld and %lld on dim %d: neither may be negative",
+                            (long long)before[i], (long long)after[i], i + 1);
         a.lo[i] = before[i];
         a.step[i] = 1;
         a.shape.dim[i] += before[i] + after[i];
@@ -320,9 +322,9 @@ hwb_status hwb_scatter_add(hwb_graph *g, hwb_id *y, hwb_id updates, hwb_id index
     if (axis < 0) axis += rest + 1;
     if (rest < 0 || axis < 0 || axis > rest)
         return hwb_fail(ctx_of(g), HWB_ESHAPE,
-                        "scatter_add: axis %d, updates with %d axes, index "
+                        "scatter_add: dim %d, updates with %d dims, index "
                         "with %d",
-                        axis, u->ndim, ix->ndim);
+                        axis + 1, u->ndim, ix->ndim);
     hwb_attrs a = zero_attrs();
     a.axis = axis;
     a.shape.ndim = rest + 1;

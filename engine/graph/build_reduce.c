@@ -25,7 +25,8 @@ hwb_status hwb_axes_mask(hwb_graph *g, uint32_t *mask, hwb_id x, int n, const in
     for (int i = 0; i < n; i++) {
         int a = axes[i] < 0 ? axes[i] + rank : axes[i];
         if (a < 0 || a >= rank)
-            return hwb_fail(ctx_of(g), HWB_ESHAPE, "axis %d of a tensor %s with %d axes", axes[i],
+            return hwb_fail(ctx_of(g), HWB_ESHAPE, "dim %d of a tensor %s with %d dims",
+                            axes[i] < 0 ? axes[i] : axes[i] + 1,
                             hwb_shape_text(hwb_graph_shape(g, x), text), rank);
         *mask |= 1u << a;
     }

@@ -141,7 +141,7 @@ hwb_status hwb_graph_node(hwb_graph *g, hwb_id *out, hwb_op op, int n_in, const 
     for (int i = 0; i < n_in; i++) {
         if (in[i] < 0 || in[i] >= g->count)
             return hwb_fail(g->ctx, HWB_EARG, "%s: input %d is not a node of this graph",
-                            hwb_op_name(op), i);
+                            hwb_op_name(op), i + 1);
         shapes[i] = &g->nodes[in[i]]->shape;
         dtypes[i] = g->nodes[in[i]]->dtype;
     }

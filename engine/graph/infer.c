@@ -33,8 +33,8 @@ hwb_status hwb__infer_same_dtype(hwb__infer *f, int a, int b) {
 
 hwb_status hwb__infer_axis(hwb__infer *f, int ndim) {
     if (f->attrs->axis >= 0 && f->attrs->axis < ndim) return HWB_OK;
-    return hwb_fail(f->ctx, HWB_EARG, "%s: axis %d of a tensor of rank %d", f->name,
-                    (int)f->attrs->axis, ndim);
+    return hwb_fail(f->ctx, HWB_EARG, "%s: dim %d of a tensor with %d dims", f->name,
+                    (int)f->attrs->axis + 1, ndim);
 }
 
 hwb_status hwb__infer_window(hwb__infer *f) {

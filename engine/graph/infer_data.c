@@ -21,9 +21,8 @@ static hwb_status infer_permute(hwb__infer *f) {
         int p = f->attrs->perm[i];
         if (p < 0 || p >= x->ndim || (seen & 1u << p)) {
             char a[HWB_SHAPE_TEXT];
-            return hwb_fail(f->ctx, HWB_EARG,
-                            "permute: axis %d at place %d is no permutation of %s", p, i,
-                            hwb_shape_text(x, a));
+            return hwb_fail(f->ctx, HWB_EARG, "permute: dim %d at place %d is no permutation of %s",
+                            p + 1, i + 1, hwb_shape_text(x, a));
         }
         seen |= 1u << p;
         f->shape.dim[i] = x->dim[p];
@@ -56,15 +55,15 @@ static hwb_status infer_slice_pad(hwb__infer *f) {
     for (int i = 0; i < small->ndim; i++) {
         int64_t n = small->dim[i], last;
         if (at->lo[i] < 0 || at->step[i] < 1)
-            return hwb_fail(f->ctx, HWB_EARG, "%s: axis %d starts at %lld with step %lld", f->name,
-                            i, (long long)at->lo[i], (long long)at->step[i]);
+            return hwb_fail(f->ctx, HWB_EARG, "%s: dim %d starts at %lld with step %lld", f->name,
+                            i + 1, (long long)at->lo[i] + 1, (long long)at->step[i]);
         if (n == 0) continue;
         if (__builtin_mul_overflow(n - 1, at->step[i], &last) ||
             __builtin_add_overflow(last, at->lo[i], &last) || last >= large->dim[i])
             return hwb_fail(f->ctx, HWB_ESHAPE,
-                            "%s: axis %d: %lld elements from %lld in steps of %lld leave %s",
-                            f->name, i, (long long)n, (long long)at->lo[i], (long long)at->step[i],
-                            hwb_shape_text(large, a));
+                            "%s: dim %d: %lld elements from %lld in steps of %lld leave %s",
+                            f->name, i + 1, (long long)n, (long long)at->lo[i] + 1,
+                            (long long)at->step[i], hwb_shape_text(large, a));
     }
     f->shape = at->shape;
     return HWB_OK;
@@ -83,8 +82,8 @@ static hwb_status infer_concat(hwb__infer *f) {
             __builtin_add_overflow(f->shape.dim[axis], x->dim[axis], &f->shape.dim[axis])) {
             char a[HWB_SHAPE_TEXT], b[HWB_SHAPE_TEXT];
             return hwb_fail(f->ctx, HWB_ESHAPE,
-                            "concat: shapes %s and %s (input %d) do not fit along axis %d",
-                            hwb_shape_text(f->in[0], a), hwb_shape_text(x, b), j, axis);
+                            "concat: shapes %s and %s (tensor %d) do not fit along dim %d",
+                            hwb_shape_text(f->in[0], a), hwb_shape_text(x, b), j + 1, axis + 1);
         }
     }
     return HWB_OK;
@@ -114,10 +113,10 @@ static hwb_status infer_scatter_add(hwb__infer *f) {
     HWB_TRY(picked_shape(f, &f->shape, f->in[1], &want));
     if (hwb_shape_equal(&want, f->in[0])) return HWB_OK;
     char a[HWB_SHAPE_TEXT], b[HWB_SHAPE_TEXT], c[HWB_SHAPE_TEXT], d[HWB_SHAPE_TEXT];
-    return hwb_fail(f->ctx, HWB_ESHAPE,
-                    "scatter_add: updates %s, but an index %s into axis %d of %s wants %s",
-                    hwb_shape_text(f->in[0], a), hwb_shape_text(f->in[1], b), (int)f->attrs->axis,
-                    hwb_shape_text(&f->shape, c), hwb_shape_text(&want, d));
+    return hwb_fail(
+        f->ctx, HWB_ESHAPE, "scatter_add: updates %s, but an index %s into dim %d of %s wants %s",
+        hwb_shape_text(f->in[0], a), hwb_shape_text(f->in[1], b), (int)f->attrs->axis + 1,
+        hwb_shape_text(&f->shape, c), hwb_shape_text(&want, d));
 }
 
 hwb_status hwb__infer_data(hwb__infer *f) {

@@ -6,8 +6,8 @@
 
 static hwb_status fail_empty(hwb__infer *f, int axis) {
     char a[HWB_SHAPE_TEXT];
-    return hwb_fail(f->ctx, HWB_ESHAPE, "%s: axis %d of %s is empty and has no maximum", f->name,
-                    axis, hwb_shape_text(f->in[0], a));
+    return hwb_fail(f->ctx, HWB_ESHAPE, "%s: dim %d of %s is empty and has no maximum", f->name,
+                    axis + 1, hwb_shape_text(f->in[0], a));
 }
 
 hwb_status hwb__infer_reduce(hwb__infer *f) {
@@ -21,7 +21,7 @@ hwb_status hwb__infer_reduce(hwb__infer *f) {
         axes = 1u << f->attrs->axis;
     } else if (axes >> x->ndim) {
         char a[HWB_SHAPE_TEXT];
-        return hwb_fail(f->ctx, HWB_EARG, "%s: axis %d of %s", f->name, 31 - __builtin_clz(axes),
+        return hwb_fail(f->ctx, HWB_EARG, "%s: dim %d of %s", f->name, 32 - __builtin_clz(axes),
                         hwb_shape_text(x, a));
     }
     bool empty = false; /* an empty result needs no maximum */

@@ -175,6 +175,9 @@ hwb_shape hwb__lcheck_shape(lua_State *L, int first, int *next) {
             add_dim(L, at, &s, at);
             at++;
         }
+        if (lua_type(L, at) == LUA_TSTRING)
+            luaL_argerror(L, at,
+                          "a size is a whole number, and options are a table; this is a string");
     }
     if (next) *next = at;
     return s;

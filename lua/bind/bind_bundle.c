@@ -87,6 +87,9 @@ static int save(lua_State *L) {
         lua_rawgeti(L, -1, i);
         lua_pushvalue(L, -1);
         lua_rawget(L, 2);
+        if (!hwb__ltest(L, -1))
+            return luaL_error(L, "save: \"%s\" is a %s, not a tensor", lua_tostring(L, -2),
+                              luaL_typename(L, -1));
         hwb_tensor *t = hwb__lcheck_tensor(L, lua_gettop(L));
         hwb__lcheck(L, hwb_bundle_add(ctx, *slot, lua_tostring(L, -2), t));
         lua_pop(L, 2);

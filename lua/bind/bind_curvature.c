@@ -137,10 +137,12 @@ static int apply(lua_State *L) {
                *flat = NULL;
     const hwb_shape *s = hwb_tensor_shape(v);
     hwb_shape two = {.ndim = 2, .dim = {1, hwb_curvature_n(c)}};
+    char text[HWB_SHAPE_TEXT];
     if (s->ndim == 2) two.dim[0] = s->dim[0];
     if (s->ndim < 1 || s->ndim > 2 || s->dim[s->ndim - 1] != hwb_curvature_n(c))
-        return luaL_error(L, "apply: a vector of %I (or K x %I) is wanted",
-                          (lua_Integer)hwb_curvature_n(c), (lua_Integer)hwb_curvature_n(c));
+        return luaL_error(L, "apply: a vector of %I (or K x %I) is wanted, not %s",
+                          (lua_Integer)hwb_curvature_n(c), (lua_Integer)hwb_curvature_n(c),
+                          hwb_shape_text(s, text));
     hwb_status st = hwb_tensor_to(ctx, &typed, v, hwb_curvature_op(c)->dtype);
     if (st == HWB_OK) st = hwb_tensor_reshape(ctx, &rows, typed, two);
     if (st == HWB_OK) st = hwb_curvature_op(c)->apply(ctx, hwb_curvature_op(c), &out, rows);

@@ -37,6 +37,10 @@ local function cifar(name, classes)
   return function(given)
     local o = options(name, given, { "root" }, with_common{ split = "train" })
     local ds, message, code = hwb.engine.dataset.cifar(classes, o.root, o.split)
+    if not ds and code == "EIO" then
+      message = ("%s (root is the folder that holds %s/; `hwb data list` says where the set comes from)")
+        :format(message, classes == 10 and "cifar-10-batches-bin" or "cifar-100-binary")
+    end
     return settle(ds, message, code, o, cifar_norm)
   end
 end

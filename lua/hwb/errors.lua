@@ -44,17 +44,57 @@ local function source_line(message)
   return found and ("%6d | %s"):format(at, found)
 end
 
+local function is_library(path) return path:sub(1, #sys.home + 5) == sys.home .. "/lua/" end
+
+-- "file.lua:12: text" -> file, 12, text
+local function positioned(message) return message:match("^([^\n:]+):(%d+): (.*)$") end
+
 -- A fault found inside the library is reported at the user's line that led there.
+-- Also says whether the user's own frames tell all: the library complains of what it
+-- was given, and did not stumble itself.
 local function at_user_line(message, frames)
-  local inside = message:match("^([^\n:]+%.lua):%d+: ")
-  if not inside or inside:sub(1, #sys.home + 5) ~= sys.home .. "/lua/" then return message end
+  local path, number, text = positioned(message)
+  local inner, _, rest = positioned(text or "")
+  if inner and is_library(inner) then -- a callback's fault that passed through C
+    text = rest
+    message = ("%s:%s: %s"):format(path, number, text)
+  end
+  if not path or not is_library(path) then return message, path ~= nil end
   for _, frame in ipairs(frames) do
-    local path, number = frame:match("^([^\n:]+):(%d+): in ")
-    if path and path:sub(1, #sys.home + 5) ~= sys.home .. "/lua/" and not path:find("[C]", 1, true) then
-      return ("%s:%s: %s"):format(path, number, message:sub(#message:match("^[^\n:]+%.lua:%d+: ") + 1))
+    local at, line = frame:match("^([^\n:]+):(%d+): in ")
+    if at and not is_library(at) and not at:find("[C]", 1, true) then
+      return ("%s:%s: %s"):format(at, line, text), not text:find("^attempt to ") and not text:find("^bad argument")
     end
   end
-  return message
+  return message, false
+end
+
+-- ---- the name that was meant ------------------------------------------------------
+
+-- Names of what is known under `prefix`, as help has them: {"hessian", ...}.
+local function names_below(pattern)
+  local out = {}
+  for _, name in ipairs(require("hwb.help").names()) do out[#out + 1] = name:match(pattern) end
+  return out
+end
+
+-- A nil that was called or indexed: the nearest name of the library, or "".
+local function suggestion(message)
+  local kind, name = message:match("attempt to %a+ a nil value %((%a+) '([%w_]+)'%)")
+  local near
+  if kind == "global" then
+    local globals = {"hwb"}
+    for key in pairs(_G) do if type(key) == "string" then globals[#globals + 1] = key end end
+    near = sys.nearest(name, globals)
+    return near and ("; did you mean '%s'?"):format(near) or ""
+  end
+  if kind == "method" then
+    near = sys.nearest(name, names_below(":([%w_]+)$"))
+    return near and ("; did you mean ':%s'?"):format(near) or ""
+  end
+  near = kind == "field" and sys.nearest(name, names_below("^hwb%.[%w_.]-([%w_]+)$"))
+  local full = near and require("hwb.help").find(near)[1]
+  return near and ("; did you mean '%s'?"):format(full and full.name or near) or ""
 end
 
 -- Takes a raised value apart: message, traceback, code.
@@ -78,7 +118,13 @@ function M.text(value, options)
   options = options or {}
   local message, traceback, code = M.parts(value)
   local frames = M.frames(traceback, options.all, code)
-  if not options.all then message = at_user_line(message, frames) end
+  local plain
+  if not options.all then
+    message, plain = at_user_line(message, frames)
+    local named, hint = pcall(suggestion, message)
+    if named then message = message:gsub("^[^\n]*", function(first) return first .. hint end) end
+    if plain then frames = M.frames(traceback, false, "EFORMAT") end
+  end
   local lines = {(options.prefix or "hwb: ") .. message}
   if code == "EINTR" or code == "EPERM" or code == "EUSAGE" then return lines[1] end
   lines[#lines + 1] = source_line(message)

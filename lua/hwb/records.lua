@@ -27,7 +27,11 @@ function M.list(parent)
     local run = name ~= "latest" and M.read(parent .. "/" .. name)
     if run then out[#out + 1] = run end
   end
-  table.sort(out, function(a, b) return a.name > b.name end)
+  table.sort(out, function(a, b)
+    local x, y = tostring(a.record.start), tostring(b.record.start)
+    if x ~= y then return x > y end
+    return a.name > b.name
+  end)
   return out
 end
 

@@ -153,7 +153,7 @@ function M.html(run)
   out[#out + 1] = "<style>" .. style .. "</style></head><body>"
   put("<h1>%s</h1><p class=\"dim\">%s &middot; <span class=\"status-%s\">%s</span>"
     .. " &middot; started %s%s &middot; seed %s</p>",
-    escape(record.recipe), escape(run.name), escape(record.status), escape(record.status), escape(record.start),
+    escape(record.recipe), escape(run.name), escape(record.status), escape(record.status), escape((tostring(record.start):gsub("%.%d+", ""))),
     record.seconds and " &middot; " .. escape(text.duration(record.seconds)) or "", escape(record.seed))
   if record.error then put("<pre>%s</pre>", escape(record.error)) end
   local words = {}

@@ -53,8 +53,6 @@ local function check_name(name)
   return name
 end
 
-local function now() return os.date("!%Y-%m-%dT%H:%M:%SZ") end
-
 -- The git commit of the source tree, and whether files differ from it.
 local function git_state()
   if not sys.stat(sys.home .. "/.git") then return nil end
@@ -111,7 +109,8 @@ function M.start(info)
   local record = {
     schema = 1, recipe = info.name, file = info.path, sha256 = info.sha256, argv = json.array(info.argv),
     args = info.args, seed = info.seed, device = info.device, smoke = info.smoke or false,
-    threads = cpu.threads, ranks = ranks_of(), host = sys.hostname(), pid = sys.pid(), cwd = sys.cwd(), start = now(),
+    threads = cpu.threads, ranks = ranks_of(), host = sys.hostname(), pid = sys.pid(), cwd = sys.cwd(),
+    start = sys.now(),
     status = "running", permissions = info.permissions,
     hwb = {version = hwb.version, git = git_state(), build = build}, libraries = sys.libraries(), cpu = cpu}
   local s = {dir = dir, parent = info.parent, record = record, result = {}, files = {}, began = sys.seconds(),
@@ -263,7 +262,7 @@ function Run:checkpoint(values)
   local encoded = require("hwb.checkpoint").save(folder, ("state-%d"):format(number), values)
   s.metrics:flush()
   local info = {number = number, value = encoded, metrics_bytes = sys.stat(self.dir .. "/metrics.jsonl").size,
-    time = now(), rng = rawget(hwb, "get_rng_state") and hwb.get_rng_state() or nil}
+    time = sys.now(), rng = rawget(hwb, "get_rng_state") and hwb.get_rng_state() or nil}
   write_json(folder .. "/latest.json", info)
   if s.checkpoint then require("hwb.checkpoint").remove(folder, ("state-%d"):format(number - 1)) end
   s.checkpoint = info
@@ -300,7 +299,7 @@ function M.finish(self, status, exit, message)
   s.log:close()
   s.metrics:close()
   if status == "ok" then write_json(s.dir .. "/result.json", s.result) end
-  record.status, record.exit, record.error, record["end"] = status, exit, message, now()
+  record.status, record.exit, record.error, record["end"] = status, exit, message, sys.now()
   record.seconds = s.before + sys.seconds() - s.began
   record.files = inventory(s.dir)
   if rawget(hwb, "memory") then record.memory = hwb.memory() end

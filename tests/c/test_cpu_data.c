@@ -139,7 +139,7 @@ static void wrong_index(void **state) {
     assert_fails(
         ctx,
         dev->backend->run(ctx, dev->state, kernel, (const void *[]){x, index}, NULL, (void *[]){y}),
-        HWB_EARG, "index 4 at place 2");
+        HWB_EARG, "index 5 at place 3");
     dev->backend->kernel_free(dev->state, kernel);
     hwb_ctx_free(ctx);
 }

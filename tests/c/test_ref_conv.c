@@ -398,12 +398,12 @@ static void test_pool_edges(void **state) {
     const double far[] = {0, 8, 9};
     hwb_tensor *bad = tensor_of(ctx, HWB_I32, hwb_shape_of(4, 1, 1, 1, 3), far), *y = NULL;
     assert_fails(ctx, try_ref(ctx, HWB_OP_POOL_GATHER, &at, 2, (hwb_tensor *[]){x, bad}, &y),
-                 HWB_EARG, "pool_gather: index 9 at place 2, but a plane is 1x9");
+                 HWB_EARG, "pool_gather: index 10 at place 3, but a plane is 1x9");
     at.shape = hwb_shape_of(4, 1, 1, 2, 2);
     const double ones[] = {1, 1, 1};
     hwb_tensor *c = tensor_of(ctx, HWB_F32, hwb_shape_of(4, 1, 1, 1, 3), ones);
     assert_fails(ctx, try_ref(ctx, HWB_OP_POOL_SCATTER, &at, 2, (hwb_tensor *[]){c, bad}, &y),
-                 HWB_EARG, "pool_scatter: index 8 at place 1, but a plane is 2x2");
+                 HWB_EARG, "pool_scatter: index 9 at place 2, but a plane is 2x2");
     hwb_tensor *all[] = {x, bad, c};
     for (int i = 0; i < 3; i++) hwb_tensor_release(all[i]);
     test_ctx_free(ctx);

@@ -31,8 +31,10 @@ static hwb_status check_index(hwb_ctx *ctx, const index_kernel *k, const void *i
         int64_t r = pick(k, index, i);
         if (r < 0 || r >= k->rows)
             return hwb_fail(
-                ctx, HWB_EARG, "%s: index %lld at place %lld, but axis %d has %lld rows",
-                hwb_op_name(k->op), (long long)r, (long long)i, k->axis, (long long)k->rows);
+                ctx, HWB_EARG,
+                "%s: index %lld at place %lld, but dim %d has %lld rows (all counted from 1)",
+                hwb_op_name(k->op), (long long)r + 1, (long long)i + 1, k->axis + 1,
+                (long long)k->rows);
     }
     return HWB_OK;
 }

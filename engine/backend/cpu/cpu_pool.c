@@ -59,9 +59,10 @@ static hwb_status check_index(hwb_ctx *ctx, const pool_kernel *k, const void *in
     if (wrong == n) return HWB_OK;
     return hwb_fail(ctx, HWB_EARG, "%s: index %lld at place %lld, but a plane is %lldx%lld",
                     hwb_op_name(k->op),
-                    k->index_dtype == HWB_I32 ? (long long)((const int32_t *)index)[wrong]
-                                              : (long long)((const int64_t *)index)[wrong],
-                    (long long)wrong, (long long)k->x.h, (long long)k->x.w);
+                    (k->index_dtype == HWB_I32 ? (long long)((const int32_t *)index)[wrong]
+                                               : (long long)((const int64_t *)index)[wrong]) +
+                        1,
+                    (long long)wrong + 1, (long long)k->x.h, (long long)k->x.w);
 }
 
 /* Rows of result pixels are shared among threads: images x rows of the result. */

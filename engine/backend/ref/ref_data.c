@@ -140,10 +140,11 @@ static hwb_status check_index(hwb_ctx *ctx, const hwb_kernel *k, const void *ind
     for (int64_t i = 0; i < v->picks; i++) {
         int64_t at = hwb__ref_load_int(k->desc.in[1].dtype, index, i);
         if (at < 0 || at >= v->rows)
-            return hwb_fail(ctx, HWB_EARG,
-                            "%s: index %lld at place %lld, but axis %d has %lld rows",
-                            hwb_op_name(k->desc.op), (long long)at, (long long)i,
-                            (int)k->desc.attrs.axis, (long long)v->rows);
+            return hwb_fail(
+                ctx, HWB_EARG,
+                "%s: index %lld at place %lld, but dim %d has %lld rows (all counted from 1)",
+                hwb_op_name(k->desc.op), (long long)at + 1, (long long)i + 1,
+                (int)k->desc.attrs.axis + 1, (long long)v->rows);
     }
     return HWB_OK;
 }

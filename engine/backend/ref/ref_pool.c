@@ -148,8 +148,8 @@ static hwb_status check_index(hwb_ctx *ctx, const hwb_kernel *k, const pool *p, 
         int64_t at = hwb__ref_load_int(k->desc.in[1].dtype, index, i);
         if (at < 0 || at >= pixels)
             return hwb_fail(ctx, HWB_EARG, "%s: index %lld at place %lld, but a plane is %lldx%lld",
-                            hwb_op_name(k->desc.op), (long long)at, (long long)i, (long long)p->x.h,
-                            (long long)p->x.w);
+                            hwb_op_name(k->desc.op), (long long)at + 1, (long long)i + 1,
+                            (long long)p->x.h, (long long)p->x.w);
     }
     return HWB_OK;
 }

@@ -37,7 +37,7 @@ local function show(options, run)
     return 0
   end
   print(text.table{{"run", run.dir}, {"recipe", r.recipe}, {"status", r.status}, {"error", r.error or ""},
-    {"started", r.start}, {"took", r.seconds and text.duration(r.seconds) or ""}, {"seed", r.seed},
+    {"started", (tostring(r.start):gsub("%.%d+", ""))}, {"took", r.seconds and text.duration(r.seconds) or ""}, {"seed", r.seed},
     {"device", ("%s, %s threads"):format(r.device, r.threads)},
     {"program", ("hwb %s %s%s"):format(r.hwb.version, r.hwb.git and r.hwb.git.commit:sub(1, 10) or "",
       r.hwb.git and r.hwb.git.dirty and " with changes" or "")}})

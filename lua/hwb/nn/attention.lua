@@ -8,6 +8,7 @@ return function(hwb, nn)
   -- mask [N,1,1,T] (or one that broadcasts to [N,heads,T,T]) is added to the scores.
   function MultiHeadAttention:init(...)
     local o = options("MultiHeadAttention", options.pack(...), { "size", "heads" }, {})
+    options.whole("MultiHeadAttention", o, 1, "size heads")
     if o.size % o.heads ~= 0 then
       error(("MultiHeadAttention: %d does not divide into %d heads"):format(o.size, o.heads), 3)
     end
@@ -38,6 +39,7 @@ return function(hwb, nn)
   --- nn.TransformerEncoderLayer{size, heads, hidden=4*size}: post-norm, as in BERT.
   function EncoderLayer:init(...)
     local o = options("TransformerEncoderLayer", options.pack(...), { "size", "heads" }, { hidden = false })
+    options.whole("TransformerEncoderLayer", o, 1, "size heads")
     local hidden = o.hidden or 4 * o.size
     self.attention = nn.MultiHeadAttention{ o.size, o.heads }
     self.norm1 = nn.LayerNorm{ o.size, eps = 1e-12 }

@@ -13,6 +13,9 @@ return function(hwb, nn)
     local o = options("Conv2d", options.pack(...),
       { "in_channels", "out_channels", "kernel", "stride", "padding" },
       { kernel = 3, stride = 1, padding = 0, dilation = 1, groups = 1, bias = true })
+    options.whole("Conv2d", o, 1, "in_channels out_channels groups")
+    options.whole("Conv2d", o, 1, "kernel stride dilation", 2)
+    options.whole("Conv2d", o, 0, "padding", 2)
     local k = pair(o.kernel)
     if o.in_channels % o.groups ~= 0 or o.out_channels % o.groups ~= 0 then
       error(("Conv2d: %d and %d channels do not divide into %d groups")

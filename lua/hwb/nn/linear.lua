@@ -8,6 +8,7 @@ return function(hwb, nn)
   --- nn.Linear(inputs, outputs, {bias=true}): x[..,in] -> x W^T + b, W[out,in].
   function Linear:init(...)
     local o = options("Linear", options.pack(...), { "inputs", "outputs" }, { bias = true })
+    options.whole("Linear", o, 1, "inputs outputs")
     self.weight = nn.parameter(init.default{ o.outputs, o.inputs })
     if o.bias then self.bias = nn.parameter(init.default({ o.outputs }, o.inputs)) end
   end
@@ -25,6 +26,7 @@ return function(hwb, nn)
   --- nn.Embedding(count, size): 1-based integer ids of any shape -> [.., size].
   function Embedding:init(...)
     local o = options("Embedding", options.pack(...), { "count", "size" }, {})
+    options.whole("Embedding", o, 1, "count size")
     self.weight = nn.parameter(hwb.randn{ o.count, o.size })
   end
 

@@ -294,14 +294,23 @@ local function lift_all(root, x)
   return saved
 end
 
+-- A fault of a layer's forward pass names the layer; where in the library it was
+-- noticed says less than that.
+local function in_layer(fault, path)
+  if type(fault) ~= "string" then return fault end
+  local text = fault:match("^[^\n:]*/lua/hwb/[%w_/]*%.lua:%d+: (.*)$") or fault
+  return ('layer "%s": %s'):format(path, text)
+end
+
 local function traced_forward(root)
   return function(x, train)
     local outer, saved = trace, lift_all(root, x)
     trace = { train = train, root = root }
     local ok, y = pcall(root.forward, root, x)
+    local failed_in = trace.path
     trace = outer
     for _, s in ipairs(saved) do rawset(s[1], s[2], s[3]) end
-    if not ok then error(y, 0) end
+    if not ok then error(failed_in and in_layer(y, failed_in) or y, 0) end
     return y
   end
 end
@@ -365,7 +374,10 @@ function Module:call(x, ...)
   local path = self.path
   if path == "" then return self:forward(x, ...) end
   hwb.engine.push_scope(x, path)
+  local outer = trace and trace.path
+  if trace then trace.path = path end -- stays behind when forward raises
   local y = self:forward(x, ...)
+  if trace then trace.path = outer end
   hwb.engine.pop_scope(x)
   return y
 end

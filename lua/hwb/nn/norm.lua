@@ -9,6 +9,7 @@ return function(hwb, nn)
   -- statistics (unbiased variance), in evaluation mode by the running ones.
   function BatchNorm2d:init(...)
     local o = options("BatchNorm2d", options.pack(...), { "channels" }, { eps = 1e-5, momentum = 0.1 })
+    options.whole("BatchNorm2d", o, 1, "channels")
     self.eps, self.momentum = o.eps, o.momentum
     self.weight = nn.parameter(hwb.ones(o.channels))
     self.bias = nn.parameter(hwb.zeros(o.channels))
@@ -36,6 +37,7 @@ return function(hwb, nn)
   function LayerNorm:init(...)
     local o = options("LayerNorm", options.pack(...), { "size" }, { eps = 1e-5 })
     local size = type(o.size) == "table" and o.size or { o.size }
+    options.whole("LayerNorm", o, 1, "size", #size)
     self.eps = o.eps
     self.weight = nn.parameter(hwb.ones(size))
     self.bias = nn.parameter(hwb.zeros(size))

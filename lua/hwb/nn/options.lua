@@ -6,6 +6,8 @@
 -- must be given.  options.pack(...) makes such a table of a layer's arguments:
 --     nn.Linear(128, 10, { bias = false })    nn.Linear{ 128, 10, bias = false }
 
+local sys = require "hwb.sys"
+
 local options = {}
 
 --- Is `t` a table of named options (and not a list, tensor or module)?
@@ -47,9 +49,39 @@ local function read(_, who, given, positional, defaults)
     if math.type(k) == "integer" and k >= 1 and k <= #positional then
       k = positional[k]
     elseif not known[k] then
-      error(("%s: unknown option %q"):format(who, tostring(k)), 3)
+      local names = {}
+      for name in pairs(known) do names[#names + 1] = tostring(name) end
+      table.sort(names)
+      local near = sys.nearest(tostring(k), names)
+      local hint = near and ("; did you mean %q?"):format(near)
+        or #names > 0 and "; it takes " .. table.concat(names, ", ") or ""
+      error(("%s: unknown option %q%s"):format(who, tostring(k), hint), 3)
     end
     o[k] = v
+  end
+  return o
+end
+
+local function whole(who, name, value, least)
+  if math.type(value) == "float" and value == math.floor(value) then value = math.tointeger(value) end
+  if math.type(value) ~= "integer" or value < least then
+    local got = type(value) == "string" and ("%q"):format(value) or tostring(value)
+    error(("%s: %s must be a whole number from %d, not %s"):format(who, name, least, got), 4)
+  end
+  return value
+end
+
+--- Checks that the options of those names are whole numbers of at least `least`, or lists of
+-- `length` of them where a length is given.
+function options.whole(who, o, least, names, length)
+  for name in names:gmatch("%S+") do
+    local v = o[name]
+    if length and type(v) == "table" then
+      if #v ~= length then error(("%s: %s has %d numbers, not %d"):format(who, name, #v, length), 3) end
+      for i = 1, length do whole(who, ("%s[%d]"):format(name, i), v[i], least) end
+    else
+      o[name] = whole(who, name, v, least)
+    end
   end
   return o
 end

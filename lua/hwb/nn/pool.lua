@@ -8,8 +8,11 @@ return function(_, nn)
     function class:init(...)
       local o = options(name, options.pack(...), { "kernel", "stride", "padding" },
         { stride = false, padding = 0, ceil = false })
+      o.stride = o.stride or o.kernel
+      options.whole(name, o, 1, "kernel stride", 2)
+      options.whole(name, o, 0, "padding", 2)
       self.options = {
-        kernel = o.kernel, stride = o.stride or o.kernel, padding = o.padding, ceil = o.ceil,
+        kernel = o.kernel, stride = o.stride, padding = o.padding, ceil = o.ceil,
       }
     end
     function class:forward(x) return x[method](x, self.options) end

@@ -136,8 +136,8 @@ function M.run(source)
   if not values[1] then return false end
   values = table.pack(table.unpack(values, 2, values.n))
   M.entries[#M.entries + 1] = {source = source, expression = expression}
-  if values.n > 0 and not (values.n == 1 and values[1] == nil) then
-    keep(values)
+  if values.n > 0 then
+    if values.n > 1 or values[1] ~= nil then keep(values) end
     if echo then show_values(values) end
   end
   local seconds = sys.seconds() - began
