@@ -11,6 +11,13 @@
 
 enum { MAX_CACHED = 6 };
 
+/* Many vectors at once pay on devices that small kernels leave idle; a processor gains
+ * nothing past two (tests/bench/NOTES.md). */
+static size_t default_budget(hwb_ctx *ctx) {
+    bool host = strcmp(hwb_get_device(ctx), "cpu") == 0 || strcmp(hwb_get_device(ctx), "ref") == 0;
+    return (size_t)1 << (host ? 28 : 30);
+}
+
 static hwb_status oom(hwb_ctx *ctx) {
     return hwb_fail(ctx, HWB_ENOMEM, "out of memory for a curvature operator");
 }
@@ -158,7 +165,7 @@ hwb_status hwb_curvature_new(hwb_ctx *ctx, hwb_curvature **out, hwb_model *m, hw
     s->source = source;
     s->o = *options;
     if (!s->o.loss) s->o.loss = cross_entropy;
-    if (!s->o.budget) s->o.budget = (size_t)1 << 30;
+    if (!s->o.budget) s->o.budget = default_budget(ctx);
     for (int i = 0; i < n; i++) all[i] = i;
     hwb_status st =
         n ? hwb__share_out(ctx, s) : hwb_fail(ctx, HWB_EARG, "the model has no parameters");
@@ -385,6 +392,17 @@ static hwb_status apply_some(hwb_ctx *ctx, hwb_curvature *c, hwb_tensor **out, h
     return st;
 }
 
+/* Fewer than k vectors, so that `bytes` of working memory for k become at most `budget`;
+ * equal shares of `want` where that costs no more than half of them. */
+static int64_t fewer(int64_t k, size_t bytes, size_t budget, int64_t want) {
+    int64_t most = (int64_t)((double)k * (double)budget / (double)bytes);
+    if (most > k - 1) most = k - 1;
+    if (most < 1) return 1;
+    for (int64_t d = most; d > most / 2; d--)
+        if (want % d == 0) return d;
+    return most;
+}
+
 /* How many vectors at once stay under the budget: measured on the program. */
 static hwb_status vectors_at_once(hwb_ctx *ctx, hwb_curvature *c, int64_t want, int64_t *k) {
     hwb__shared *s = c->shared;
@@ -399,8 +417,9 @@ static hwb_status vectors_at_once(hwb_ctx *ctx, hwb_curvature *c, int64_t want, 
     while (*k > 1 && st == HWB_OK) {
         hwb__cached *p = NULL;
         st = program_for(ctx, c, *k, x, y, &p);
-        if (st != HWB_OK || hwb_program_stats(p->program).arena_bytes <= s->o.budget) break;
-        *k = (*k + 1) / 2;
+        size_t bytes = st == HWB_OK ? hwb_program_stats(p->program).arena_bytes : 0;
+        if (bytes <= s->o.budget) break;
+        *k = fewer(*k, bytes, s->o.budget, want);
     }
     if (!s->x) {
         hwb_tensor_release(x);
@@ -448,8 +467,8 @@ static hwb_status apply(hwb_ctx *ctx, hwb_linop *self, hwb_tensor **out, const h
     hwb_tensor *dense;
     HWB_TRY(hwb__curvature_survey(ctx, c->shared));
     HWB_TRY(vectors_at_once(ctx, c, s->dim[0], &k));
-    /* A copy: programs tell inputs apart by tensor, and solvers reuse theirs. */
-    HWB_TRY(hwb_tensor_clone(ctx, &dense, v));
+    /* A tensor of its own: programs tell inputs apart by tensor, and solvers reuse theirs. */
+    HWB_TRY(hwb_tensor_slice(ctx, &dense, (hwb_tensor *)v, 0, 0, s->dim[0], 1));
     hwb_status st =
         k == s->dim[0] ? apply_some(ctx, c, out, dense) : apply_chunks(ctx, c, out, dense, k);
     hwb_tensor_release(dense);
@@ -467,12 +486,26 @@ static hwb_status apply(hwb_ctx *ctx, hwb_linop *self, hwb_tensor **out, const h
 
 /* ---- gradient, activations, text ------------------------------------------------------------------ */
 
+/* The only batch there is: the program's own results. */
+static hwb_status gradient_of_batch(hwb_ctx *ctx, hwb_curvature *c, double *loss, hwb_tensor **g) {
+    hwb_tensor *outs[2] = {NULL, NULL};
+    hwb_shape flat = {.ndim = 1, .dim = {c->op.n}};
+    HWB_TRY(run_batch(ctx, c, 0, c->shared->x, c->shared->y, NULL, outs));
+    if (loss) *loss = hwb_tensor_get(outs[0], 0);
+    hwb_status st = g ? hwb_tensor_reshape(ctx, g, outs[1], flat) : HWB_OK;
+    hwb_tensor_release(outs[0]);
+    hwb_tensor_release(outs[1]);
+    return st;
+}
+
 hwb_status hwb_curvature_gradient(hwb_ctx *ctx, hwb_curvature *c, double *loss,
                                   hwb_tensor **gradient) {
     hwb_shape s = {.ndim = 1, .dim = {c->op.n}};
     hwb_tensor *g = NULL;
     double l = 0;
     HWB_TRY(hwb__curvature_survey(ctx, c->shared));
+    if (c->shared->batches == 1 && !c->shared->split)
+        return gradient_of_batch(ctx, c, loss, gradient);
     double *total = hwb_calloc(ctx, (size_t)(c->op.n + 1) * sizeof *total);
     if (!total) return HWB_ENOMEM;
     hwb_status st = stream(ctx, c, 0, NULL, total, &l);

@@ -54,7 +54,8 @@ typedef struct hwb_curvature_options {
     void *loss_user;
     bool batch_norm_batch; /* statistics of the batch instead of the running ones: one batch only */
     double weight_decay;   /* adds wd * identity */
-    size_t budget;         /* bytes of working memory that K vectors at once may take; 0 = 1 GiB */
+    size_t budget;         /* bytes of working memory that K vectors at once may take;
+                              0 = 256 MiB on the host, 1 GiB on other devices */
 } hwb_curvature_options;
 
 typedef struct hwb_curvature hwb_curvature;
