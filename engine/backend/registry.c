@@ -3,106 +3,37 @@
  *
  * ref and cpu are compiled in.  cuda is a plug-in: libhwb_cuda.so with
  *     const hwb_backend *hwb_backend_entry(uint32_t abi, const hwb_host *host);
- * looked for in each folder of $HWB_BACKEND_PATH (colon-separated) when that is
- * set, else in <folder of the program>/../lib/hwb and the folder of the program.  Only
- * absolute folders are searched, so the working directory never decides which
- * code is loaded.  Plug-ins are never unloaded: their runtime keeps threads and
- * exit handlers.
+ * looked for as base/plugin.c says.
  */
 #include "backend/backend.h"
 
-#include <dlfcn.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 static const hwb_host HOST = {hwb_fail, hwb_memory_count_device, hwb_interrupted};
 
 /* ---- finding a plug-in -------------------------------------------------------- */
 
-/* One attempt: where it looked, or why the file there was refused. */
-typedef struct search {
-    const char *file;
-    const hwb_backend *found;
-    char refused[1024]; /* "path: reason" of the first file that would not load */
-    char folders[1024]; /* those searched, comma-separated */
-} search;
-
-/* dlerror names the file itself, mostly. */
-static void refuse(search *s, const char *path, const char *reason) {
-    if (s->refused[0]) return;
-    if (strncmp(reason, path, strlen(path)) == 0)
-        snprintf(s->refused, sizeof(s->refused), "%.500s", reason);
-    else snprintf(s->refused, sizeof(s->refused), "%.500s: %.500s", path, reason);
-}
-
-static void load(search *s, const char *path) {
-    void *lib = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (!lib) {
-        const char *reason = dlerror();
-        refuse(s, path, reason ? reason : "does not load");
-        return;
-    }
+/* NULL when the backend behind the entry can be used. */
+static const char *take(void *user, void *symbol) {
+    static char reason[96];
     hwb_backend_entry_fn entry;
-    *(void **)&entry = dlsym(lib, "hwb_backend_entry"); /* the cast that POSIX prescribes */
-    if (!entry) {
-        refuse(s, path, "has no hwb_backend_entry");
-        return;
-    }
+    *(void **)&entry = symbol; /* the cast that POSIX prescribes */
     const hwb_backend *backend = entry(HWB_BACKEND_ABI, &HOST);
     if (!backend || backend->abi != HWB_BACKEND_ABI) {
-        char reason[128];
         snprintf(reason, sizeof(reason), "is made for another version of hwb (backend ABI %u)",
                  HWB_BACKEND_ABI);
-        refuse(s, path, reason);
-        return;
+        return reason;
     }
-    s->found = backend;
-}
-
-static void look_in(search *s, const char *folder, size_t length) {
-    if (s->found || length == 0 || folder[0] != '/') return;
-    char path[PATH_MAX];
-    int n = snprintf(path, sizeof(path), "%.*s/%s", (int)length, folder, s->file);
-    if (n < 0 || (size_t)n >= sizeof(path)) return;
-    size_t used = strlen(s->folders);
-    snprintf(s->folders + used, sizeof(s->folders) - used, "%s%.*s", used ? ", " : "", (int)length,
-             folder);
-    if (access(path, F_OK) == 0) load(s, path);
-}
-
-static void look_beside_program(search *s) {
-    char program[PATH_MAX], folder[PATH_MAX + 16];
-    ssize_t n = readlink("/proc/self/exe", program, sizeof(program) - 1);
-    if (n <= 0) return;
-    program[n] = 0;
-    char *slash = strrchr(program, '/');
-    if (!slash) return;
-    *slash = 0;
-    snprintf(folder, sizeof(folder), "%s/../lib/hwb", program);
-    look_in(s, folder, strlen(folder));
-    look_in(s, program, strlen(program));
+    *(const hwb_backend **)user = backend;
+    return NULL;
 }
 
 static hwb_status find_plugin(hwb_ctx *ctx, const char *name, const char *file,
                               const hwb_backend **out) {
-    search s = {.file = file};
-    const char *path = getenv("HWB_BACKEND_PATH");
-    while (path && *path) {
-        size_t n = strcspn(path, ":");
-        look_in(&s, path, n);
-        path += n + (path[n] == ':');
-    }
-    if (!getenv("HWB_BACKEND_PATH")) look_beside_program(&s);
-    if (s.found) {
-        *out = s.found;
-        return HWB_OK;
-    }
-    if (s.refused[0]) return hwb_fail(ctx, HWB_EDEVICE, "no device \"%s\": %s", name, s.refused);
-    return hwb_fail(ctx, HWB_EDEVICE, "no device \"%s\": no %s in %s", name, file,
-                    s.folders[0] ? s.folders : "HWB_BACKEND_PATH, which names no absolute folder");
+    hwb_status st = hwb_plugin_find(ctx, file, "hwb_backend_entry", take, out);
+    return st == HWB_OK ? st : hwb_fail_in(ctx, st, "no device \"%s\"", name);
 }
 
 static hwb_status find_backend(hwb_ctx *ctx, const char *name, const hwb_backend **out) {

@@ -1,10 +1,10 @@
 /*
  * plugin.c: shared libraries found at run time.
  *
- * A plug-in is looked for in each folder of $HWB_BACKEND_PATH (colon-separated),
- * in <folder of the program>/../lib/hwb, and in the folder of the program.  Only
- * absolute folders are searched, so the working directory never decides which
- * code is loaded.  Plug-ins are never unloaded: their libraries keep threads and
+ * A plug-in is looked for in each folder of $HWB_BACKEND_PATH (colon-separated)
+ * when that is set, else in <folder of the program>/../lib/hwb and in the folder of
+ * the program.  Only absolute folders are searched, so the working directory never
+ * decides which code is loaded.  Plug-ins are never unloaded: their libraries keep threads and
  * exit handlers.
  */
 #include "base/base.h"
@@ -81,8 +81,9 @@ hwb_status hwb_plugin_find(hwb_ctx *ctx, const char *file, const char *symbol,
         look_in(&s, path, n);
         path += n + (path[n] == ':');
     }
-    look_beside_program(&s);
+    if (!getenv("HWB_BACKEND_PATH")) look_beside_program(&s);
     if (s.found) return HWB_OK;
     if (s.refused[0]) return hwb_fail(ctx, HWB_EDEVICE, "%s", s.refused);
-    return hwb_fail(ctx, HWB_EDEVICE, "no %s in %s", file, s.folders);
+    return hwb_fail(ctx, HWB_EDEVICE, "no %s in %s", file,
+                    s.folders[0] ? s.folders : "HWB_BACKEND_PATH, which names no absolute folder");
 }
