@@ -16,6 +16,9 @@ local cifar_norm = { mean = { 0.4914, 0.4822, 0.4465 }, std = { 0.2023, 0.1994, 
 local shapes_norm = { mean = { 0.488, 0.499, 0.501 }, std = { 0.245, 0.241, 0.241 } }
 local imagenet_norm = { mean = { 0.485, 0.456, 0.406 }, std = { 0.229, 0.224, 0.225 } }
 
+--- {mean=, std=} of each set's training images: what the makers below use.
+data.norms = { cifar10 = cifar_norm, shapes10 = shapes_norm, imagenet = imagenet_norm }
+
 local function settle(ds, message, code, o, norm)
   if not ds then return nil, message, code end
   ds:set_norm(o.mean or norm.mean, o.std or norm.std)

@@ -18,11 +18,6 @@ end
 ---------------------------------------------------------------------------
 -- networks and data
 
-local norms = {
-  imagenet = { mean = { 0.485, 0.456, 0.406 }, std = { 0.229, 0.224, 0.225 } },
-  cifar10 = { mean = { 0.4914, 0.4822, 0.4465 }, std = { 0.2023, 0.1994, 0.2010 } },
-}
-
 --- The checkpoint that goes with the bundled set.
 function study.bundled_weights() return sys.home .. "/datasets/shapes10-resnet20.safetensors" end
 
@@ -30,16 +25,29 @@ local function first_line(run, s)
   run:print(("data: %s; weights: %s"):format(s.source, s.weights))
 end
 
---- ResNet20 with args.weights on CIFAR-10 (normalised by args.norm), or the bundled pair.
--- Returns {model=, train=, test=, bundled=, source=, weights=}.
-function study.resnet20(args, run)
+-- A network that takes pixels within 0..1 and normalises them itself.
+local Pixels = hwb.nn.Module:extend("Pixels")
+
+function Pixels:init(o)
+  self.input_size = o.network.input_size
+  self.mean = hwb.nn.buffer(hwb.tensor(o.norm.mean):reshape(1, -1, 1, 1))
+  self.std = hwb.nn.buffer(hwb.tensor(o.norm.std):reshape(1, -1, 1, 1))
+  self.network = o.network
+end
+
+function Pixels:forward(x) return self.network((x - self.mean) / self.std) end
+
+--- ResNet20 with args.weights on CIFAR-10 (normalised by args.norm: "imagenet", "cifar10" or
+-- "none"), or the bundled pair.  With pixels = true the images have pixels within 0..1 and the
+-- model normalises them.  Returns {model=, train=, test=, bundled=, source=, weights=}.
+function study.resnet20(args, run, pixels)
   local given = args.weights ~= ""
   local root = given and hwb.data.find("cifar10", "cifar-10-batches-bin/test_batch.bin")
-  local s = { bundled = not root }
+  local s, none = { bundled = not root }, { mean = { 0, 0, 0 }, std = { 1, 1, 1 } }
+  local norm = hwb.data.norms[root and args.norm or "shapes10"] or none
   local function open(split)
-    if not root then return must(hwb.data.shapes10{ split = split }) end
-    local norm = norms[args.norm]
-    return must(hwb.data.cifar10{ split = split, root = root, mean = norm.mean, std = norm.std })
+    local make, n = root and hwb.data.cifar10 or hwb.data.shapes10, pixels and none or norm
+    return must(make{ split = split, root = root or nil, mean = n.mean, std = n.std })
   end
   s.train, s.test = open("train"), open("test")
   s.source = root and ("CIFAR-10 in " .. root) or "the bundled set shapes10"
@@ -47,6 +55,7 @@ function study.resnet20(args, run)
   first_line(run, s)
   s.model = hwb.models.resnet20{ shortcut = given and args.shortcut or "A" }
   must(s.model:load(given and args.weights or study.bundled_weights()))
+  if pixels then s.model = Pixels{ network = s.model, norm = norm } end
   return s
 end
 
