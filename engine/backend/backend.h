@@ -13,9 +13,10 @@
 #ifndef HWB_BACKEND_H
 #define HWB_BACKEND_H
 
+#include "comm/device.h"
 #include "graph/op.h"
 
-#define HWB_BACKEND_ABI 2u
+#define HWB_BACKEND_ABI 3u
 
 typedef struct hwb_vdesc {
     hwb_dtype dtype;
@@ -59,6 +60,8 @@ enum { HWB_FUSED_MAX_IN = 16, HWB_FUSED_MAX_INSTR = 64, HWB_FUSED_MAX_OUT = 8 };
  *   conv trio, avgpool, pools: attrs.channels_last tells how images lie.
  *   conv trio: an optional third input of the result's shape and dtype is added
  *   to the result (out = op(in0, in1) + in2); in2 and out may be one buffer.
+ *   Where the backend takes pairs, four inputs are a sum of two, op(in0, in1) +
+ *   op(in2, in3), of the same shapes, to which a fifth is added.
  *   fused: `fused` is set; in/out follow its inputs and outputs. */
 typedef struct hwb_kdesc {
     hwb_op op;
@@ -97,6 +100,7 @@ typedef struct hwb_backend {
     bool host;          /* buffers are host memory */
     bool channels_last; /* wants images as N,H,W,C: the compiler lays programs out so */
     bool fuses;         /* takes FUSED kernels */
+    bool pairs;         /* takes sums of two of the conv trio as one kernel */
 
     hwb_status (*open)(hwb_ctx *ctx, void **state);
     void (*close)(void *state);
@@ -135,6 +139,8 @@ typedef struct hwb_backend {
     hwb_status (*capture_end)(hwb_ctx *ctx, void *state, hwb_capture **out);
     hwb_status (*capture_run)(hwb_ctx *ctx, void *state, hwb_capture *capture);
     void (*capture_free)(void *state, hwb_capture *capture);
+    /* Sums over several processes by the device's own network (NCCL). */
+    const hwb_device_comm *comm;
 } hwb_backend;
 
 /* The one symbol of a plug-in: its table, or NULL when `abi` is not its own. */

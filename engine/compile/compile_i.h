@@ -34,13 +34,14 @@ typedef struct hwb__groups {
     int n_units;
     hwb_id *alias;  /* node -> node whose value it shares (itself if none) */
     hwb_id *add_to; /* conv node -> node whose value it adds to its result, or NONE */
+    hwb_id *pair;   /* conv node -> a like one whose result is added, in the same unit, or NONE */
     uint8_t *stage; /* node -> hwb_role */
     bool *needed;
     bool *output; /* node (after alias) is asked for */
 } hwb__groups;
 
 hwb_status hwb__group(const hwb_graph *g, hwb__groups *out, int n_out, const hwb_id *outputs,
-                      bool fuse);
+                      bool fuse, bool pairs);
 void hwb__groups_free(hwb__groups *q);
 
 /* ---- plan ---------------------------------------------------------------------- */
@@ -104,9 +105,10 @@ typedef struct hwb__plan {
     int last_stage;
 } hwb__plan;
 
-/* inside: a value may lie anywhere inside an input's or a result's memory (place.c). */
+/* pairs: sums of two convolutions are one kernel; inside: a value may lie anywhere
+ * inside an input's or a result's memory (place.c). */
 hwb_status hwb__plan_make(const hwb_graph *g, hwb__plan **out, int n_out, const hwb_id *outputs,
-                          bool fuse, bool inside);
+                          bool fuse, bool pairs, bool inside);
 void hwb__plan_free(hwb__plan *p);
 void hwb__step_free(hwb__step *s);
 void hwb__place_slices(const hwb_graph *g, hwb__plan *p);

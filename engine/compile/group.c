@@ -2,7 +2,8 @@
  * group.c: which nodes become one kernel.
  *
  * First, sums into convolutions: in a + conv(..) the convolution adds to a in
- * place (an accumulate post-op costs nothing), so the sum is no pass of its own.
+ * place (an accumulate post-op costs nothing), so the sum is no pass of its own;
+ * for backends that take pairs, conv(..) + conv(..) of the same shapes is one kernel.
  * Then pointwise nodes of one stage and one iteration space join the group of a
  * producer, with sums over some of its dims as trailing reductions, as long as
  * the units stay free of cycles and within the limits of backend.h.
@@ -92,6 +93,26 @@ static void accumulate_sums(const hwb_graph *g, hwb__groups *q, const int *uses)
             if (q->output[id]) q->output[n->in[i]] = true;
             break;
         }
+    }
+}
+
+/* One kernel for two convolutions of which the second adds to the first's result,
+ * as in F(x',w) + F(x,w').  The first has no other reader, so no cycle can arise. */
+static void pair_sums(const hwb_graph *g, hwb__groups *q) {
+    for (hwb_id id = 0; id < g->count; id++) {
+        hwb_id v = q->add_to[id];
+        if (v == HWB_NONE || q->unit[id] < 0 || q->pair[id] != HWB_NONE) continue;
+        const hwb__node *a = g->nodes[id], *b = g->nodes[v];
+        bool alike = a->op == b->op && hwb_dtype_is_float(a->dtype) && q->pair[v] == HWB_NONE &&
+                     memcmp(&a->attrs, &b->attrs, sizeof a->attrs) == 0;
+        for (int i = 0; alike && i < 2; i++)
+            alike = hwb_shape_equal(&g->nodes[a->in[i]]->shape, &g->nodes[b->in[i]]->shape) &&
+                    a->attrs.pad_lo[i] >= 0 && a->attrs.pad_hi[i] >= 0;
+        if (!alike) continue;
+        q->pair[id] = v;
+        q->add_to[id] = q->add_to[v];
+        q->add_to[v] = HWB_NONE;
+        q->unit[v] = q->unit[id];
     }
 }
 
@@ -363,18 +384,20 @@ static void count_uses(const hwb_graph *g, const hwb__groups *q, int *uses) {
 }
 
 hwb_status hwb__group(const hwb_graph *g, hwb__groups *q, int n_out, const hwb_id *outputs,
-                      bool fuse) {
+                      bool fuse, bool pairs) {
     size_t n = (size_t)g->count + 1;
     int *uses = calloc(n, sizeof *uses);
     *q = (hwb__groups){.count = g->count,
                        .unit = malloc(n * sizeof *q->unit),
                        .alias = malloc(n * sizeof *q->alias),
                        .add_to = malloc(n * sizeof *q->add_to),
+                       .pair = malloc(n * sizeof *q->pair),
                        .stage = calloc(n, 1),
                        .needed = calloc(n, 1),
                        .output = calloc(n, 1)};
     hwb_status st = HWB_OK;
-    if (!uses || !q->unit || !q->alias || !q->add_to || !q->stage || !q->needed || !q->output) {
+    if (!uses || !q->unit || !q->alias || !q->add_to || !q->pair || !q->stage || !q->needed ||
+        !q->output) {
         st = hwb_fail(g->ctx, HWB_ENOMEM, "out of memory while compiling");
         goto done;
     }
@@ -383,7 +406,7 @@ hwb_status hwb__group(const hwb_graph *g, hwb__groups *q, int n_out, const hwb_i
     count_uses(g, q, uses);
     for (hwb_id id = 0; id < g->count; id++) {
         q->alias[id] = is_alias(g, id) ? q->alias[g->nodes[id]->in[0]] : id;
-        q->add_to[id] = HWB_NONE;
+        q->add_to[id] = q->pair[id] = HWB_NONE;
     }
     for (int i = 0; i < n_out; i++) q->output[q->alias[outputs[i]]] = q->output[outputs[i]] = true;
     if (fuse) accumulate_sums(g, q, uses);
@@ -394,6 +417,7 @@ hwb_status hwb__group(const hwb_graph *g, hwb__groups *q, int n_out, const hwb_i
         q->unit[id] = own ? q->n_units++ : -1;
     }
     if (fuse) st = fuse_groups(g, q, uses);
+    if (pairs && st == HWB_OK) pair_sums(g, q);
 done:
     free(uses);
     if (st != HWB_OK) hwb__groups_free(q);
@@ -404,6 +428,7 @@ void hwb__groups_free(hwb__groups *q) {
     free(q->unit);
     free(q->alias);
     free(q->add_to);
+    free(q->pair);
     free(q->stage);
     free(q->needed);
     free(q->output);

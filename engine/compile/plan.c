@@ -225,17 +225,29 @@ static hwb_status make_fused(planner *c, hwb__step *s, int u) {
     return st;
 }
 
-static hwb_status make_single(planner *c, hwb__step *s, hwb_id id) {
+static int64_t macs_of(const planner *c, const hwb__node *n) {
+    if (hwb_op_family(n->op) != HWB_FAMILY_BILINEAR) return 0;
+    return hwb_op_macs(n->op, &n->attrs, &c->g->nodes[n->in[0]]->shape,
+                       &c->g->nodes[n->in[1]]->shape, &n->shape);
+}
+
+/* One node, or two convolutions whose sum is one kernel. */
+static hwb_status make_single(planner *c, hwb__step *s, int u) {
+    hwb_id id = c->members[u][0];
+    if (c->n_members[u] == 2 && c->q.pair[id] == HWB_NONE) id = c->members[u][1];
     const hwb__node *n = c->g->nodes[id];
     hwb_id in[65];
-    int n_in = n->n_in;
-    for (int i = 0; i < n_in; i++) in[i] = n->in[i];
+    int n_in = 0;
+    s->macs = macs_of(c, n);
+    if (c->q.pair[id] != HWB_NONE) {
+        const hwb__node *first = c->g->nodes[c->q.pair[id]];
+        for (int i = 0; i < first->n_in; i++) in[n_in++] = first->in[i];
+        s->macs += macs_of(c, first);
+    }
+    for (int i = 0; i < n->n_in; i++) in[n_in++] = n->in[i];
     if (c->q.add_to[id] != HWB_NONE) in[n_in++] = c->q.add_to[id];
     s->op = n->op;
     HWB_TRY(alloc_step(c, s, n_in, 1));
-    if (hwb_op_family(n->op) == HWB_FAMILY_BILINEAR)
-        s->macs = hwb_op_macs(n->op, &n->attrs, &c->g->nodes[n->in[0]]->shape,
-                              &c->g->nodes[n->in[1]]->shape, &n->shape);
     return connect(c, s, in, &id);
 }
 
@@ -249,7 +261,7 @@ static hwb_status make_steps(planner *c) {
         s->stage = (uint8_t)unit_stage(c, u);
         s->n_nodes = c->n_members[u];
         if (c->fuse && hwb__fusible(c->g, c->members[u][0])) HWB_TRY(make_fused(c, s, u));
-        else HWB_TRY(make_single(c, s, c->members[u][0]));
+        else HWB_TRY(make_single(c, s, u));
         if (s->stage > c->p->last_stage) c->p->last_stage = s->stage;
     }
     return HWB_OK;
@@ -348,9 +360,9 @@ static void planner_free(planner *c) {
 }
 
 hwb_status hwb__plan_make(const hwb_graph *g, hwb__plan **out, int n_out, const hwb_id *outputs,
-                          bool fuse, bool inside) {
+                          bool fuse, bool pairs, bool inside) {
     planner c = {.g = g, .fuse = fuse};
-    hwb_status st = hwb__group(g, &c.q, n_out, outputs, fuse);
+    hwb_status st = hwb__group(g, &c.q, n_out, outputs, fuse, pairs);
     if (st != HWB_OK) return st;
     c.p = calloc(1, sizeof *c.p);
     c.outside = calloc((size_t)g->count + 1, sizeof *c.outside);

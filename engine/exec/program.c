@@ -159,7 +159,8 @@ hwb_status hwb_compile(hwb_ctx *ctx, hwb_program **out, const hwb_graph *g, int 
     HWB_GOTO(fail, st, run_passes(ctx, p, (hwb_graph *)g, n_out, outs, o));
     HWB_GOTO(fail, st,
              hwb__plan_make(p->graph, &p->plan, n_out, outs,
-                            !o->no_fuse && p->device->backend->fuses, p->device->backend->host));
+                            !o->no_fuse && p->device->backend->fuses,
+                            !o->no_fuse && p->device->backend->pairs, p->device->backend->host));
     HWB_GOTO(fail, st, make_feeds(ctx, p));
     p->slots = calloc((size_t)p->plan->n_steps + 1, sizeof *p->slots);
     p->results = calloc((size_t)p->plan->n_outputs + 1, sizeof *p->results);

@@ -77,6 +77,24 @@ static inline void check_guards(const hwb_vdesc *v, const char *p) {
     }
 }
 
+/* A sum of two of the conv trio, which ref does not know, as two kernels of it. */
+static inline void check_run_pair(hwb_ctx *ctx, hwb_device *dev, const check *c,
+                                  const void *const *in, void *const *to) {
+    hwb_vdesc v[3] = {c->in[0], c->in[1], c->out[0]};
+    const void *data[3] = {in[0], in[1], c->d.n_in == 5 ? in[4] : NULL};
+    uint64_t versions[3] = {0};
+    for (int i = 0; i < 2; i++) {
+        hwb_kernel *kernel = NULL;
+        hwb_kdesc d = c->d;
+        d.in = v;
+        d.n_in = i || c->d.n_in == 5 ? 3 : 2;
+        assert_ok(ctx, dev->backend->prepare(ctx, dev->state, &kernel, &d));
+        assert_ok(ctx, dev->backend->run(ctx, dev->state, kernel, data, versions, to));
+        dev->backend->kernel_free(dev->state, kernel);
+        data[0] = in[2], data[1] = in[3], data[2] = to[0];
+    }
+}
+
 /* Runs on a backend; out[] receives guarded buffers. */
 static inline void check_run(hwb_ctx *ctx, const char *name, const check *c, char **out) {
     hwb_device *dev = NULL;
@@ -98,6 +116,12 @@ static inline void check_run(hwb_ctx *ctx, const char *name, const check *c, cha
         buffer[c->d.n_in - 1] = NULL;
     }
     hwb_kernel *kernel = NULL;
+    bool trio = c->d.op == HWB_OP_CONV || c->d.op == HWB_OP_CONV_BWD_DATA ||
+                c->d.op == HWB_OP_CONV_BWD_WEIGHTS;
+    if (trio && c->d.n_in > 3 && !dev->backend->pairs) {
+        check_run_pair(ctx, dev, c, in, to);
+        goto ran;
+    }
     assert_true(dev->backend->supports(dev->state, &c->d));
     assert_ok(ctx, dev->backend->prepare(ctx, dev->state, &kernel, &c->d));
     int64_t before = hwb_memory(ctx).allocations;
@@ -105,6 +129,7 @@ static inline void check_run(hwb_ctx *ctx, const char *name, const check *c, cha
         assert_ok(ctx, dev->backend->run(ctx, dev->state, kernel, in, versions, to));
     assert_int_equal(hwb_memory(ctx).allocations, before);
     dev->backend->kernel_free(dev->state, kernel);
+ran:
     for (int i = 0; i < c->d.n_out; i++) check_guards(&c->out[i], out[i]);
     for (int i = 0; i < c->d.n_in; i++) {
         if (buffer[i]) check_guards(&c->in[i], buffer[i]);

@@ -67,6 +67,32 @@ static void run_case(hwb_op op, const geometry *g, hwb_dtype t, bool last, int k
     check_kernel(&c);
 }
 
+/* The case as a sum of two. */
+static check pair_of(check c, int accumulate) {
+    c.in[2] = c.in[0];
+    c.in[3] = c.in[1];
+    c.in[4] = c.out[0];
+    c.d.n_in = accumulate ? 5 : 4;
+    c.d.stable = accumulate == 1 ? 10 : 0;
+    c.in_place = accumulate == 2;
+    return c;
+}
+
+/* Sums of two, of kernels that do one at a time. */
+static void pairs(void **state) {
+    (void)state;
+    static const hwb_op ops[] = {HWB_OP_CONV, HWB_OP_CONV_BWD_DATA, HWB_OP_CONV_BWD_WEIGHTS};
+    for (int i = 0; i < 5; i++)
+        for (int j = 0; j < 3; j++)
+            for (int wide = 0; wide < 2; wide++) {
+                int accumulate = (i + j + wide) % 3;
+                hwb_dtype t = wide ? HWB_F64 : HWB_F32;
+                check c = conv_case(ops[j], &geometries[i], t, i % 2 == 0, 0, 0, accumulate);
+                c = pair_of(c, accumulate);
+                check_kernel(&c);
+            }
+}
+
 /* The name of the kernel begins so (or does not). */
 static void assert_uses(check *c, const char *name, bool uses) {
     hwb_ctx *ctx = test_ctx_new();
@@ -147,6 +173,8 @@ static void winograd(void **state) {
             check c = conv_case(ops[j], &shapes[i], HWB_F32, true, 0, 0, accumulate);
             c.exact_threads = true;
             assert_uses(&c, "winograd", true);
+            check_kernel(&c);
+            c = pair_of(c, (accumulate + 1) % 3);
             check_kernel(&c);
             c.setup = use_avx2;
             check_kernel(&c);
@@ -255,9 +283,13 @@ static void matmul(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(forward),          cmocka_unit_test(backward_data),
-        cmocka_unit_test(backward_weights), cmocka_unit_test(kept_weights),
-        cmocka_unit_test(winograd),         cmocka_unit_test(direct),
+        cmocka_unit_test(forward),
+        cmocka_unit_test(backward_data),
+        cmocka_unit_test(backward_weights),
+        cmocka_unit_test(kept_weights),
+        cmocka_unit_test(winograd),
+        cmocka_unit_test(direct),
+        cmocka_unit_test(pairs),
         cmocka_unit_test(matmul),
     };
     return RUN_TESTS(tests);

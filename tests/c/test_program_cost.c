@@ -10,6 +10,7 @@
 #include "testing.h"
 
 #include "../bench/nets.h"
+#include "ad/ad.h"
 #include "curvature/curvature_i.h"
 #include "exec/exec_i.h"
 
@@ -20,14 +21,14 @@ typedef struct setup {
     hwb_model *model;
     hwb_tensor *x, *y;
     hwb_curvature *whole;
+    net *inside;
 } setup;
 
 static setup open_net(void) {
     setup s = {.ctx = test_ctx_new()};
-    net *inside;
     hwb_source source;
     hwb_curvature_options o = {.kind = HWB_HESSIAN};
-    assert_ok(s.ctx, net_resnet20_new(s.ctx, &s.model, &inside, WIDTH, 1));
+    assert_ok(s.ctx, net_resnet20_new(s.ctx, &s.model, &s.inside, WIDTH, 1));
     assert_ok(s.ctx, net_images(s.ctx, &s.x, &s.y, BATCH, SIDE, 10));
     assert_ok(s.ctx, hwb_source_batch(s.ctx, &source, s.x, s.y, 0));
     assert_ok(s.ctx, hwb_curvature_new(s.ctx, &s.whole, s.model, source, &o));
@@ -77,19 +78,37 @@ static int count_steps(const hwb_program *p, int stage, hwb_op op) {
     return n;
 }
 
+static bool has_image(int n, const hwb_vdesc *d) {
+    for (int i = 0; i < n; i++)
+        if (d[i].shape.ndim == 4 && d[i].shape.dim[0] == BATCH && d[i].shape.dim[1] > 1)
+            return true;
+    return false;
+}
+
 /* Steps of a stage that write an image of the batch. */
 static int count_images(const hwb_program *p, int stage, hwb_op op) {
     int n = 0;
     for (int k = 0; k < p->plan->n_steps; k++) {
         const hwb__step *s = &p->plan->steps[k];
-        bool image = false;
-        for (int i = 0; i < s->n_out; i++) {
-            const hwb_shape *d = &s->out_desc[i].shape;
-            image = image || (d->ndim == 4 && d->dim[0] == BATCH && d->dim[1] > 1);
-        }
-        n += s->stage == stage && s->op == op && image;
+        n += s->stage == stage && s->op == op && has_image(s->n_out, s->out_desc);
     }
     return n;
+}
+
+/* Steps of a stage that read or write one. */
+static int count_passes(const hwb_program *p, int stage, hwb_op op) {
+    int n = 0;
+    for (int k = 0; k < p->plan->n_steps; k++) {
+        const hwb__step *s = &p->plan->steps[k];
+        n += s->stage == stage && s->op == op &&
+             (has_image(s->n_out, s->out_desc) || has_image(s->n_in, s->in_desc));
+    }
+    return n;
+}
+
+static void assert_no_fallback(const hwb_program *p) {
+    for (int k = 0; k < p->plan->n_steps; k++)
+        if (p->slots[k].device == p->ref) assert_int_equal(p->plan->steps[k].op, HWB_OP_EQ);
 }
 
 /* ---- multiply-adds ------------------------------------------------------------------------ */
@@ -160,13 +179,13 @@ static void test_passes(void **state) {
     assert_int_equal(count_steps(p, HWB_ROLE_DATA, HWB_OP_PERMUTE), 1);
     assert_int_equal(count_steps(p, HWB_ROLE_TANGENT, HWB_OP_PERMUTE), 0);
     assert_int_equal(count_images(p, HWB_ROLE_TANGENT, HWB_OP_BROADCAST), 0);
+    /* F(x',w) + F(x,w') and the like are one kernel */
     /* one mask a convolution forward and one backward; the last result is summed at once */
     assert_int_equal(count_images(p, HWB_ROLE_TANGENT, HWB_OP_FUSED), 2 * CONVS - 1);
-    assert_int_equal(count_steps(p, HWB_ROLE_TANGENT, HWB_OP_CONV), 2 * CONVS - 1);
-    assert_int_equal(count_steps(p, HWB_ROLE_TANGENT, HWB_OP_CONV_BWD_DATA), 2 * (CONVS - 1));
-    assert_int_equal(count_steps(p, HWB_ROLE_TANGENT, HWB_OP_CONV_BWD_WEIGHTS), 2 * CONVS - 1);
-    for (int k = 0; k < p->plan->n_steps; k++)
-        if (p->slots[k].device == p->ref) assert_int_equal(p->plan->steps[k].op, HWB_OP_EQ);
+    assert_int_equal(count_steps(p, HWB_ROLE_TANGENT, HWB_OP_CONV), CONVS);
+    assert_int_equal(count_steps(p, HWB_ROLE_TANGENT, HWB_OP_CONV_BWD_DATA), CONVS - 1);
+    assert_int_equal(count_steps(p, HWB_ROLE_TANGENT, HWB_OP_CONV_BWD_WEIGHTS), CONVS);
+    assert_no_fallback(p);
     close_net(&s);
 }
 
@@ -187,10 +206,127 @@ static void test_kept_bytes(void **state) {
     close_net(&s);
 }
 
+/* ---- flat vectors ------------------------------------------------------------------------------ */
+
+/* One vector is read where it lies and its product written where it belongs: what
+ * is sliced are the images of the shortcuts (two axes, there and back), and the
+ * arena holds images only. */
+static void test_flat_vectors(void **state) {
+    (void)state;
+    setup s = open_net();
+    hwb_program *p = program_of(&s, s.whole, 1);
+    assert_int_equal(count_steps(p, HWB_ROLE_TANGENT, HWB_OP_SLICE),
+                     count_images(p, HWB_ROLE_TANGENT, HWB_OP_SLICE));
+    for (int k = 0; k < p->plan->n_steps; k++) {
+        const hwb__step *step = &p->plan->steps[k];
+        if (step->op != HWB_OP_CONCAT) continue;
+        for (int i = 0; i < step->n_in; i++)
+            assert_int_equal(p->plan->values[step->in[i]].place, HWB__AT_OUTPUT);
+    }
+    close_net(&s);
+}
+
+/* Sixteen vectors in shares that fit the budget; no share of its own for a rest. */
+static void test_budget(void **state) {
+    (void)state;
+    setup s = open_net();
+    hwb_program_info one = hwb_program_stats(program_of(&s, s.whole, 1));
+    s.whole->shared->o.budget = 5 * one.arena_bytes;
+    hwb_linop *op = hwb_curvature_op(s.whole);
+    hwb_shape shape = {.ndim = 2, .dim = {16, op->n}};
+    hwb_tensor *v, *hv;
+    assert_ok(s.ctx, hwb_tensor_new(s.ctx, &v, HWB_F32, shape));
+    assert_ok(s.ctx, hwb_tensor_fill(s.ctx, v, 0.5));
+    assert_ok(s.ctx, op->apply(s.ctx, op, &hv, v));
+    int64_t ran = 0;
+    for (int i = 0; i < s.whole->n_cached; i++) {
+        hwb_program_info info = hwb_program_stats(s.whole->cached[i].program);
+        if (info.runs[HWB_ROLE_TANGENT] == 0) continue;
+        assert_true(info.arena_bytes <= s.whole->shared->o.budget);
+        assert_int_equal(s.whole->cached[i].k, 4);
+        ran += info.runs[HWB_ROLE_TANGENT];
+    }
+    assert_int_equal(ran, 4);
+    hwb_tensor_release(v);
+    hwb_tensor_release(hv);
+    close_net(&s);
+}
+
+/* ---- training and evaluation --------------------------------------------------------------------- */
+
+/* The forward pass in this mode, and with `gradient` the loss and its gradient. */
+static hwb_program *compile_model(setup *s, bool train, bool gradient) {
+    hwb_tracing t;
+    hwb_program *p;
+    hwb_loss_fn loss;
+    hwb_id target, *outs = calloc((size_t)hwb_model_parameter_count(s->model) + 1, sizeof *outs);
+    assert_ok(s->ctx, hwb_model_trace_begin(s->ctx, s->model, &t));
+    assert_ok(s->ctx, hwb_model_trace_forward(s->ctx, s->model, &t, HWB_F32, hwb_tensor_shape(s->x),
+                                              train));
+    outs[0] = t.y;
+    if (gradient) {
+        assert_ok(s->ctx, hwb_graph_input(t.graph, &target, HWB_ROLE_DATA, HWB_I64,
+                                          *hwb_tensor_shape(s->y), "target"));
+        assert_ok(s->ctx, hwb_loss_named(s->ctx, &loss, "cross_entropy"));
+        assert_ok(s->ctx, loss(NULL, t.graph, &outs[0], t.y, target, true));
+        assert_ok(s->ctx,
+                  hwb_vjp(t.graph, 1, &outs[0], NULL, t.n_parameters, t.parameters, outs + 1));
+    }
+    int n = gradient ? 1 + t.n_parameters : 1;
+    assert_ok(s->ctx, hwb_compile(s->ctx, &p, t.graph, n, outs, NULL));
+    hwb_tracing_free(&t);
+    free(outs);
+    return p;
+}
+
+/* A training step: the convolutions of a gradient; for each batch-norm three passes
+ * forward (mean, variance, result) and two backward (sums, result). */
+static void test_training(void **state) {
+    (void)state;
+    setup s = open_net();
+    hwb_program *p = compile_model(&s, true, true);
+    hwb_program_info info = hwb_program_stats(p);
+    assert_int_equal(info.macs[HWB_ROLE_DATA], 2 * all_convs(0) + all_convs(1) + 3 * head_macs());
+    assert_int_equal(count_passes(p, HWB_ROLE_DATA, HWB_OP_FUSED), 5 * CONVS + 1);
+    assert_int_equal(count_steps(p, HWB_ROLE_DATA, HWB_OP_PERMUTE), 1);
+    assert_no_fallback(p);
+    hwb_program_release(p);
+    close_net(&s);
+}
+
+/* Quantized evaluation: weights are quantized with the parameters, not with every
+ * batch; activations in the one pass after their convolution. */
+static void test_quantized(void **state) {
+    (void)state;
+    setup s = open_net();
+    s.inside->mode = NET_QUANTIZE;
+    s.inside->bits = 4;
+    for (int i = 0; i < CONVS; i++) {
+        hwb_shape two = {.ndim = 1, .dim = {2}};
+        hwb_tensor *range;
+        char name[32];
+        snprintf(name, sizeof name, "act%d", i);
+        assert_ok(s.ctx, hwb_tensor_new(s.ctx, &range, HWB_F32, two));
+        hwb_tensor_set(range, 0, 0);
+        hwb_tensor_set(range, 1, 1);
+        assert_ok(s.ctx, net_keep(s.inside, name, "running_range", range));
+    }
+    hwb_program *p = compile_model(&s, false, false);
+    hwb_program_info info = hwb_program_stats(p);
+    assert_int_equal(info.macs[HWB_ROLE_DATA], all_convs(0) + head_macs());
+    assert_int_equal(count_passes(p, HWB_ROLE_DATA, HWB_OP_FUSED), CONVS);
+    assert_int_equal(count_steps(p, HWB_ROLE_DATA, HWB_OP_MAX), 0);
+    assert_no_fallback(p);
+    hwb_program_release(p);
+    close_net(&s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_gradient_macs), cmocka_unit_test(test_hvp_macs),
         cmocka_unit_test(test_block_macs),    cmocka_unit_test(test_vectors_macs),
-        cmocka_unit_test(test_passes),        cmocka_unit_test(test_kept_bytes)};
+        cmocka_unit_test(test_passes),        cmocka_unit_test(test_kept_bytes),
+        cmocka_unit_test(test_flat_vectors),  cmocka_unit_test(test_budget),
+        cmocka_unit_test(test_training),      cmocka_unit_test(test_quantized)};
     return RUN_TESTS(tests);
 }

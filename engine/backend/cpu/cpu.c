@@ -174,6 +174,7 @@ const hwb_backend *hwb_backend_cpu(void) {
         .host = true,
         .channels_last = true,
         .fuses = true,
+        .pairs = true,
         .open = cpu_open,
         .close = cpu_close,
         .supports = cpu_supports,

@@ -60,7 +60,8 @@ hwb__conv_geom hwb__conv_geom_of(const hwb_kdesc *desc) {
                         .dtype = desc->in[0].dtype,
                         .channels_last = a->channels_last != 0,
                         .groups = a->groups < 1 ? 1 : a->groups,
-                        .add = desc->n_in == 3};
+                        .pair = desc->n_in > 3,
+                        .add = desc->n_in % 2 == 1};
     const hwb_shape *x = &desc->in[0].shape, *w = &desc->in[1].shape, *y = &desc->out[0].shape;
     if (g.op == HWB_OP_CONV_BWD_DATA) x = &desc->out[0].shape, y = &desc->in[0].shape;
     if (g.op == HWB_OP_CONV_BWD_WEIGHTS) w = &desc->out[0].shape, y = &desc->in[1].shape;
@@ -301,6 +302,7 @@ hwb_status hwb__cpu_conv_prepare(hwb_ctx *ctx, hwb__cpu_state *state, hwb__cpu_k
                                  const hwb_kdesc *desc) {
     hwb__conv_geom g = hwb__conv_geom_of(desc);
     if (hwb__cpu_wino_takes(state, &g)) return hwb__cpu_wino_prepare(ctx, state, out, &g);
+    if (g.pair) return hwb__cpu_conv_pair_prepare(ctx, state, out, desc);
     hwb_status status = HWB_EUNSUPPORTED;
     if (g.dtype == HWB_F32) status = conv_new(ctx, state, out, &g, (desc->stable & 2u) != 0);
     /* What oneDNN refuses goes through matrix products. */

@@ -97,11 +97,14 @@ typedef struct hwb__conv_geom {
     int64_t kernel[2], stride[2], dilation[2], pad_lo[2], pad_hi[2];
     int64_t loops;
     int64_t x_step, w_step, y_step; /* elements */
+    bool pair;                      /* a sum of two, of other operands alike */
     bool add;                       /* the accumulate input is there */
 } hwb__conv_geom;
 
 hwb__conv_geom hwb__conv_geom_of(const hwb_kdesc *desc);
 
+hwb_status hwb__cpu_conv_pair_prepare(hwb_ctx *ctx, hwb__cpu_state *state, hwb__cpu_kernel **out,
+                                      const hwb_kdesc *desc);
 bool hwb__cpu_wino_takes(const hwb__cpu_state *state, const hwb__conv_geom *geom);
 hwb_status hwb__cpu_wino_prepare(hwb_ctx *ctx, hwb__cpu_state *state, hwb__cpu_kernel **out,
                                  const hwb__conv_geom *geom);

@@ -80,29 +80,40 @@ static int64_t share(int64_t total, int64_t unit, int64_t i, int64_t n) {
     return at < total ? at : total;
 }
 
-static void forward_tiles(const wino_kernel *k, const float *in, const float *u, const float *more,
-                          float *out, int64_t o0, int64_t on, int64_t first, int64_t end,
-                          float *own) {
+/* The operands of one convolution or of a sum of two. */
+typedef struct terms {
+    int n;
+    const float *a[2], *b[2];
+    const float *more; /* added to the result, or NULL */
+    float *out;
+} terms;
+
+static void forward_tiles(const wino_kernel *k, const terms *t, const float *u, int64_t o0,
+                          int64_t on, int64_t first, int64_t end, float *own) {
     const hwb__wino_geom *g = &k->geom;
-    for (int64_t t = first; t < end; t += g->block)
-        k->inner->forward(g, in, u, more, out, t, end - t < g->block ? end - t : g->block, o0, on,
-                          own + k->v_at, own + k->m_at);
+    for (int64_t i = first; i < end; i += g->block)
+        k->inner->forward(g, t->a, u, t->more, t->out, i, end - i < g->block ? end - i : g->block,
+                          o0, on, own + k->v_at, own + k->m_at);
 }
 
-static void forward_few(const wino_kernel *k, const float *in, const float *w, const float *more,
-                        float *out) {
+static void weights(const wino_kernel *k, const terms *t, int64_t o0, int64_t on, int64_t j0,
+                    int64_t j1, float *u) {
+    for (int i = 0; i < t->n; i++)
+        k->inner->weights(&k->geom, t->b[i], k->conv.op == HWB_OP_CONV_BWD_DATA, i * k->geom.c, o0,
+                          on, j0, j1, u);
+}
+
+static void forward_few(const wino_kernel *k, const terms *t) {
     const hwb__wino_geom *g = &k->geom;
     float *u = k->base.state->scratch;
-    bool turned = k->conv.op == HWB_OP_CONV_BWD_DATA;
     int64_t lanes = k->inner->lanes, tiles = hwb__wino_tiles(g), parts = k->base.threads;
 #pragma omp parallel num_threads(k->base.threads)
     {
 #pragma omp for schedule(static)
-        for (int64_t j = 0; j < g->o; j += lanes)
-            k->inner->weights(g, w, turned, 0, g->o, j, j + lanes, u);
+        for (int64_t j = 0; j < g->o; j += lanes) weights(k, t, 0, g->o, j, j + lanes, u);
 #pragma omp for schedule(static)
         for (int64_t i = 0; i < parts; i++)
-            forward_tiles(k, in, u, more, out, 0, g->o, share(tiles, 8, i, parts),
+            forward_tiles(k, t, u, 0, g->o, share(tiles, 8, i, parts),
                           share(tiles, 8, i + 1, parts), own_scratch(k, i));
     }
 }
@@ -111,31 +122,29 @@ static int64_t width_at(const hwb__wino_geom *g, int64_t o0) {
     return g->o - o0 < WIDE ? g->o - o0 : WIDE;
 }
 
-static void forward_wide(const wino_kernel *k, const float *in, const float *w, const float *more,
-                         float *out) {
+static void forward_wide(const wino_kernel *k, const terms *t) {
     const hwb__wino_geom *g = &k->geom;
-    bool turned = k->conv.op == HWB_OP_CONV_BWD_DATA;
     int64_t items = (g->o + WIDE - 1) / WIDE, parts = k->base.threads;
 #pragma omp parallel for num_threads(k->base.threads) schedule(static)
     for (int64_t i = 0; i < parts; i++)
         for (int64_t j = items * i / parts; j < items * (i + 1) / parts; j++) {
             int64_t o0 = j * WIDE, on = width_at(g, o0);
             float *own = own_scratch(k, i);
-            k->inner->weights(g, w, turned, o0, on, 0, on, own);
-            forward_tiles(k, in, own, more, out, o0, on, 0, hwb__wino_tiles(g), own);
+            weights(k, t, o0, on, 0, on, own);
+            forward_tiles(k, t, own, o0, on, 0, hwb__wino_tiles(g), own);
         }
 }
 
-static void gradient_tiles(const wino_kernel *k, const float *x, const float *y, int64_t o0,
-                           int64_t on, int64_t first, int64_t end, float *s, float *own) {
+static void gradient_tiles(const wino_kernel *k, const terms *t, int64_t o0, int64_t on,
+                           int64_t first, int64_t end, float *s, float *own) {
     const hwb__wino_geom *g = &k->geom;
-    for (int64_t t = first; t < end; t += g->block)
-        k->inner->gradient(g, x, y, t, end - t < g->block ? end - t : g->block, o0, on, s,
-                           t > first, own + k->v_at, own + k->m_at);
+    for (int i = 0; i < t->n; i++)
+        for (int64_t j = first; j < end; j += g->block)
+            k->inner->gradient(g, t->a[i], t->b[i], j, end - j < g->block ? end - j : g->block, o0,
+                               on, s, i > 0 || j > first, own + k->v_at, own + k->m_at);
 }
 
-static void gradient_few(const wino_kernel *k, const float *x, const float *y, const float *more,
-                         float *w) {
+static void gradient_few(const wino_kernel *k, const terms *t) {
     const hwb__wino_geom *g = &k->geom;
     float *s = k->base.state->scratch;
     int64_t lanes = k->inner->lanes, tiles = hwb__wino_tiles(g), parts = k->base.threads;
@@ -145,16 +154,15 @@ static void gradient_few(const wino_kernel *k, const float *x, const float *y, c
 #pragma omp for schedule(static)
         for (int64_t i = 0; i < parts; i++)
             for (int64_t j = slots * i / parts; j < slots * (i + 1) / parts; j++)
-                gradient_tiles(k, x, y, 0, g->o, share(tiles, 8, j, slots),
+                gradient_tiles(k, t, 0, g->o, share(tiles, 8, j, slots),
                                share(tiles, 8, j + 1, slots), s + j * step, own_scratch(k, i));
 #pragma omp for schedule(static)
         for (int64_t c = 0; c < g->c; c += lanes)
-            k->inner->finish(g, s, slots, step, 0, g->o, c, c + lanes, more, w);
+            k->inner->finish(g, s, slots, step, 0, g->o, c, c + lanes, t->more, t->out);
     }
 }
 
-static void gradient_wide(const wino_kernel *k, const float *x, const float *y, const float *more,
-                          float *w) {
+static void gradient_wide(const wino_kernel *k, const terms *t) {
     const hwb__wino_geom *g = &k->geom;
     int64_t items = (g->o + WIDE - 1) / WIDE, parts = k->base.threads;
 #pragma omp parallel for num_threads(k->base.threads) schedule(static)
@@ -162,8 +170,8 @@ static void gradient_wide(const wino_kernel *k, const float *x, const float *y, 
         for (int64_t j = items * i / parts; j < items * (i + 1) / parts; j++) {
             int64_t o0 = j * WIDE, on = width_at(g, o0);
             float *own = own_scratch(k, i);
-            gradient_tiles(k, x, y, o0, on, 0, hwb__wino_tiles(g), own, own);
-            k->inner->finish(g, own, 1, 0, o0, on, 0, g->c, more, w);
+            gradient_tiles(k, t, o0, on, 0, hwb__wino_tiles(g), own, own);
+            k->inner->finish(g, own, 1, 0, o0, on, 0, g->c, t->more, t->out);
         }
 }
 
@@ -177,11 +185,14 @@ static hwb_status wino_run(hwb_ctx *ctx, hwb__cpu_kernel *kernel, const void *co
     int64_t step0 = data ? c->y_step : c->x_step, step1 = gradient ? c->y_step : c->w_step;
     int64_t step = gradient ? c->w_step : data ? c->x_step : c->y_step;
     for (int64_t i = 0; i < c->loops; i++) {
-        const float *a = (const float *)in[0] + i * step0, *b = (const float *)in[1] + i * step1;
-        const float *more = c->add ? (const float *)in[2] + i * step : NULL;
-        float *to = (float *)out[0] + i * step;
-        if (gradient) (k->wide ? gradient_wide : gradient_few)(k, a, b, more, to);
-        else (k->wide ? forward_wide : forward_few)(k, a, b, more, to);
+        terms t = {.n = c->pair ? 2 : 1, .out = (float *)out[0] + i * step};
+        for (int j = 0; j < t.n; j++) {
+            t.a[j] = (const float *)in[2 * j] + i * step0;
+            t.b[j] = (const float *)in[2 * j + 1] + i * step1;
+        }
+        if (c->add) t.more = (const float *)in[2 * t.n] + i * step;
+        if (gradient) (k->wide ? gradient_wide : gradient_few)(k, &t);
+        else (k->wide ? forward_wide : forward_few)(k, &t);
     }
     return HWB_OK;
 }
@@ -206,6 +217,7 @@ static int64_t choose_slots(const hwb__wino_geom *g) {
 static void plan(wino_kernel *k) {
     hwb__wino_geom *g = &k->geom;
     bool gradient = k->conv.op == HWB_OP_CONV_BWD_WEIGHTS;
+    g->depth = k->conv.pair && !gradient ? 2 * g->c : g->c;
     k->wide = g->c * g->o > MANY && g->o >= 2 * WIDE;
     k->slots = 1;
     if (gradient && !k->wide) k->slots = choose_slots(g);
@@ -213,7 +225,7 @@ static void plan(wino_kernel *k) {
     int64_t tiles = (hwb__wino_tiles(g) + 7) / 8 * 8, on = k->wide ? width_at(g, 0) : g->o;
     if (g->block > tiles) g->block = tiles;
     k->v_at = k->wide ? hwb__wino_weights(g, on) : 0;
-    k->m_at = k->v_at + hwb__wino_block(g, g->c);
+    k->m_at = k->v_at + hwb__wino_block(g, g->depth);
     k->own = k->m_at + hwb__wino_block(g, on);
     k->own_at = k->wide ? 0 : k->slots * hwb__wino_weights(g, g->o);
 }

@@ -158,10 +158,10 @@ INLINE void image_tile(const float *from, int64_t down, int64_t right, float *to
 #undef X
 }
 
-/* v[36][g->block,c] of `count` tiles from the first */
+/* v[36][block,depth] of `count` tiles from the first; v: at the first of c channels */
 static void image_block(const hwb__wino_geom *g, const float *in, int64_t first, int64_t count,
                         float *v) {
-    int64_t step = g->block * g->c + 16, c = g->c;
+    int64_t step = g->block * g->depth + 16, c = g->c;
     float edge[36 * WINO_LANES] __attribute__((aligned(64)));
     for (int64_t t = 0; t < count; t++) {
         tile p = tile_at(g, first + t);
@@ -170,11 +170,12 @@ static void image_block(const hwb__wino_geom *g, const float *in, int64_t first,
         bool inside = row >= 0 && col >= 0 && row + 6 <= g->h && col + 6 <= g->w;
         for (int64_t k = 0; k < c; k += L) {
             if (inside) {
-                image_tile(image + (row * g->w + col) * c + k, g->w * c, c, v + t * c + k, step);
+                image_tile(image + (row * g->w + col) * c + k, g->w * c, c, v + t * g->depth + k,
+                           step);
                 continue;
             }
             cut(image + k, g->h, g->w, c, row, col, 6, edge);
-            image_tile(edge, 6 * L, L, v + t * c + k, step);
+            image_tile(edge, 6 * L, L, v + t * g->depth + k, step);
         }
     }
 }
@@ -195,7 +196,7 @@ INLINE void adjoint_tile(const float *from, int64_t down, int64_t right, float *
     }
 }
 
-/* z[36][g->block,on] of outputs o0.. */
+/* z[36][block,on] of outputs o0.. */
 static void adjoint_block(const hwb__wino_geom *g, const float *out, int64_t first, int64_t count,
                           int64_t o0, int64_t on, float *z) {
     int64_t step = g->block * on + 16, o = g->o;
@@ -319,24 +320,25 @@ INLINE void forward_panel(int cols, int64_t count, int64_t c, const float *v, co
         product(1, cols, c, v + t * c, c, 1, panel, cols * L, m + t * on, on, false);
 }
 
-static void forward(const hwb__wino_geom *g, const float *in, const float *u, const float *more,
-                    float *out, int64_t first, int64_t count, int64_t o0, int64_t on, float *v,
-                    float *m) {
-    int64_t c = g->c, v_step = g->block * c + 16, m_step = g->block * on + 16;
-    int64_t u_step = c * on + 16;
-    soon next = rows_soon(g, in, g->h, g->w, c, first + count, count, -g->top, 6);
-    soon to_add = rows_soon(g, more, g->oh, g->ow, g->o, first, count, 0, 4);
-    soon result = rows_soon(g, out == more ? NULL : out, g->oh, g->ow, g->o, first, count, 0, 4);
-    image_block(g, in, first, count, v);
+static void forward(const hwb__wino_geom *g, const float *const *in, const float *u,
+                    const float *more, float *out, int64_t first, int64_t count, int64_t o0,
+                    int64_t on, float *v, float *m) {
+    int64_t d = g->depth, v_step = g->block * d + 16, m_step = g->block * on + 16;
+    int terms = (int)(d / g->c);
+    soon wanted[4] = {
+        rows_soon(g, more, g->oh, g->ow, g->o, first, count, 0, 4),
+        rows_soon(g, out == more ? NULL : out, g->oh, g->ow, g->o, first, count, 0, 4)};
+    for (int i = 0; i < terms; i++) {
+        image_block(g, in[i], first, count, v + i * g->c);
+        wanted[2 + i] = rows_soon(g, in[i], g->h, g->w, g->c, first + count, count, -g->top, 6);
+    }
     for (int64_t q = 0; q < WINO_POINTS; q++) {
-        bring(&result, q);
-        bring(&to_add, q);
-        bring(&next, q);
+        for (int i = 0; i < 2 + terms; i++) bring(&wanted[i], q);
         for (int64_t j = 0; j < on; j += PANEL) {
-            const float *panel = u + q * u_step + j * c;
+            const float *panel = u + q * (d * on + 16) + j * d;
             float *to = m + q * m_step + j;
-            if (on - j > L) forward_panel(2, count, c, v + q * v_step, panel, to, on);
-            else forward_panel(1, count, c, v + q * v_step, panel, to, on);
+            if (on - j > L) forward_panel(2, count, d, v + q * v_step, panel, to, on);
+            else forward_panel(1, count, d, v + q * v_step, panel, to, on);
         }
     }
     result_block(g, m, more, out, first, count, o0, on);
@@ -368,9 +370,9 @@ static void gradient(const hwb__wino_geom *g, const float *in, const float *out,
 /* ---- weights ------------------------------------------------------------------- */
 
 /* Element (c, o) of the first matrix of weights or sums of `on` outputs. */
-INLINE int64_t weight_at(int64_t channels, int64_t on, int64_t c, int64_t o) {
+INLINE int64_t weight_at(int64_t depth, int64_t on, int64_t c, int64_t o) {
     int64_t panel = o / PANEL * PANEL, width = on - panel > L ? PANEL : L;
-    return panel * channels + c * width + o % PANEL;
+    return panel * depth + c * width + o % PANEL;
 }
 
 /* A square of L inputs and L outputs of weights, transposed: lanes are outputs. */
@@ -389,9 +391,9 @@ INLINE void read_square(const float *w, int64_t c, int64_t o, bool turned, int64
         }
 }
 
-static void weights(const hwb__wino_geom *g, const float *w, bool turned, int64_t o0, int64_t on,
-                    int64_t j0, int64_t j1, float *u) {
-    int64_t c = g->c, step = c * on + 16;
+static void weights(const hwb__wino_geom *g, const float *w, bool turned, int64_t d0, int64_t o0,
+                    int64_t on, int64_t j0, int64_t j1, float *u) {
+    int64_t c = g->c, step = g->depth * on + 16;
     square q;
     for (int64_t j = j0; j < j1; j += L)
         for (int64_t i = 0; i < c; i++) {
@@ -400,7 +402,7 @@ static void weights(const hwb__wino_geom *g, const float *w, bool turned, int64_
             vec r[3][6];
             UNROLL for (int k = 0; k < 3; k++)
                 weight_column(load(tap[k]), load(tap[3 + k]), load(tap[6 + k]), r[k]);
-            float *to = u + weight_at(c, on, i, j);
+            float *to = u + weight_at(g->depth, on, d0 + i, j);
             UNROLL for (int k = 0; k < 6; k++) {
                 vec x[6];
                 weight_column(r[0][k], r[1][k], r[2][k], x);

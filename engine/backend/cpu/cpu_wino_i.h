@@ -22,10 +22,12 @@
 #include <stdint.h>
 
 /* out[n,oh,ow,o] = in[n,h,w,c] * w, 3x3, stride 1; top and left: padding.  Of
- * the gradient, in and out are both read. */
+ * the gradient, in and out are both read.  A sum of two forward convolutions is
+ * one of depth 2c in the transformed domain. */
 typedef struct hwb__wino_geom {
     int64_t n, h, w, c, oh, ow, o, top, left;
     int64_t rows, cols; /* tiles of an image */
+    int64_t depth;      /* c, or 2c of a sum of two */
     int64_t block;      /* tiles that are transformed, multiplied and transformed back in cache */
 } hwb__wino_geom;
 
@@ -36,11 +38,11 @@ static inline int64_t hwb__wino_tiles(const hwb__wino_geom *g) {
 }
 
 /* Floats of transformed weights, or of sums of them, of `on` outputs: 36 matrices
- * [c,on], each in panels of at most two vectors of outputs, one behind the other.
+ * [depth,on], each in panels of at most two vectors of outputs, one behind the other.
  * The matrices lie a cache line more apart than they are long, so that their
  * equal elements do not compete for the same lines of a cache. */
 static inline int64_t hwb__wino_weights(const hwb__wino_geom *g, int64_t on) {
-    return WINO_POINTS * (g->c * on + 16);
+    return WINO_POINTS * (g->depth * on + 16);
 }
 
 /* Floats of a transformed block of tiles [36][block,channels]. */
@@ -52,15 +54,15 @@ static inline int64_t hwb__wino_block(const hwb__wino_geom *g, int64_t channels)
 struct hwb__wino {
     const char *name;
     int64_t lanes; /* channels are multiples of it */
-    /* w[o,c,3,3] -> u of outputs o0+j0..o0+j1-1, by vectors; turned: w is [c,o,3,3] and
-     * turned round (backward-data as a forward convolution) */
-    void (*weights)(const hwb__wino_geom *g, const float *w, bool turned, int64_t o0, int64_t on,
-                    int64_t j0, int64_t j1, float *u);
-    /* out of `count` tiles from the first; more: what is added to them, or NULL; v, m:
-     * blocks of c and on channels */
-    void (*forward)(const hwb__wino_geom *g, const float *in, const float *u, const float *more,
-                    float *out, int64_t first, int64_t count, int64_t o0, int64_t on, float *v,
-                    float *m);
+    /* w[o,c,3,3] -> u of outputs o0+j0..o0+j1-1, by vectors, rows d0..; turned: w is
+     * [c,o,3,3] and turned round (backward-data as a forward convolution) */
+    void (*weights)(const hwb__wino_geom *g, const float *w, bool turned, int64_t d0, int64_t o0,
+                    int64_t on, int64_t j0, int64_t j1, float *u);
+    /* out of `count` tiles from the first; in: one image or two; more: what is added to
+     * them, or NULL; v, m: blocks of depth and on channels */
+    void (*forward)(const hwb__wino_geom *g, const float *const *in, const float *u,
+                    const float *more, float *out, int64_t first, int64_t count, int64_t o0,
+                    int64_t on, float *v, float *m);
     /* s (laid out as u; add: adds to it) = sums over `count` tiles from the first */
     void (*gradient)(const hwb__wino_geom *g, const float *in, const float *out, int64_t first,
                      int64_t count, int64_t o0, int64_t on, float *s, bool add, float *v, float *z);
