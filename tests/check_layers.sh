@@ -7,9 +7,10 @@
 #        < spectral, optim, quant
 #   io, data, plot, comm   base and tensor only; io serves whoever reads files:
 #                          data (images) and model (checkpoints); comm (ranks)
-#                          curvature and what is above it
-#   backend/*              base, tensor, backend/backend.h, graph/op.h and the
-#                          operand layouts of graph/image_i.h; never ad
+#                          exec and what is above it
+#   backend/*              base, tensor, backend/backend.h, graph/op.h, the operand
+#                          layouts of graph/image_i.h and the table of
+#                          comm/device.h; never ad
 #   compile and above      see backends through backend/backend.h alone
 #   cuda/                  base and backend/backend.h
 #   engine/                no Lua, no CUDA, no terminal
@@ -50,13 +51,13 @@ BEGIN {
     allow("tensor", below)
     allow("io", below " io"); allow("data", below " io data")
     allow("plot", below " plot"); allow("comm", below " comm")
-    allow("backend", below " backend graph/op.h graph/image_i.h")
+    allow("backend", below " backend graph/op.h graph/image_i.h comm/device.h")
     n = split("graph ad compile exec model curvature", chain, " ")
     for (i = 1; i <= n; i++) {
         below = below " " chain[i]
         if (chain[i] == "compile") below = below " backend/backend.h"
         if (chain[i] == "model") below = below " io"
-        if (chain[i] == "curvature") below = below " comm"
+        if (chain[i] == "exec") below = below " comm"
         allow(chain[i], below)
     }
     allow("spectral", below " spectral")

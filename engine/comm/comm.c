@@ -28,6 +28,7 @@ static void close_slot(void *slot) {
         c->how = HWB_CLOSE_KILL;
         c->exit_code = hwb_status_exit_code(HWB_EPEER);
     }
+    if (c->device) c->device->close(c->device_comm, c->how != HWB_CLOSE_TOGETHER);
     c->transport->close(c->state, c->how, c->exit_code);
     free_comm(c);
 }
@@ -95,6 +96,18 @@ void hwb_comm_close(hwb_ctx *ctx, int exit_code) {
     else if (exit_code != 0) c->how = HWB_CLOSE_KILL;
     c->exit_code = exit_code;
     hwb_ctx_set_slot(ctx, HWB_SLOT_COMM, NULL, NULL); /* runs close_slot */
+}
+
+hwb_status hwb_comm_attach_device(hwb_ctx *ctx, const hwb_device_comm *device, void *device_state) {
+    hwb__comm *c = hwb__comm_of(ctx);
+    char id[HWB_DEVICE_COMM_ID] = {0};
+    if (!c || c->device) return HWB_OK;
+    HWB_ASSERT(device->id_bytes <= sizeof id);
+    if (c->place.rank == 0) HWB_TRY(device->make_id(ctx, device_state, id));
+    HWB_TRY(hwb_comm_broadcast(ctx, 0, sizeof id, id));
+    HWB_TRY(device->open(ctx, device_state, &c->device_comm, id, c->place.rank, c->place.size));
+    c->device = device;
+    return HWB_OK;
 }
 
 /* ---- facts -------------------------------------------------------------------------- */

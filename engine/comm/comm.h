@@ -11,7 +11,8 @@
  *
  * All ranks make the same calls in the same order.  A sum adds the ranks'
  * numbers in the order of the ranks, in double, at one place for each element:
- * the result is the same bit for bit on every rank and in every run.  Every
+ * the result is the same bit for bit on every rank and in every run (a device's own
+ * network, device.h, adds in an order of its own, the same on every rank).  Every
  * message says which call it belongs to, so ranks that have come apart get an
  * error and not each other's numbers.
  *
@@ -21,6 +22,7 @@
 #ifndef HWB_COMM_H
 #define HWB_COMM_H
 
+#include "comm/device.h"
 #include "comm/transport.h"
 #include "tensor/tensor.h"
 
@@ -35,6 +37,11 @@ HWB_API hwb_status hwb_comm_probe(hwb_ctx *ctx, const char *name, char *text, si
 HWB_API hwb_comm_place hwb_comm_where(const hwb_ctx *ctx); /* can't fail */
 HWB_API const char *hwb_comm_name(const hwb_ctx *ctx);     /* "self", "mpi"; borrowed */
 HWB_API const char *hwb_comm_library(const hwb_ctx *ctx);  /* "Open MPI v4.1.4, ..." or "" */
+
+/* Sums of many numbers go over the device's network from now on.  All ranks call it;
+ * alone it does nothing.  The table and device_state must live as long as ctx. */
+HWB_API hwb_status hwb_comm_attach_device(hwb_ctx *ctx, const hwb_device_comm *device,
+                                          void *device_state);
 
 /* data[n] = sum over the ranks.  float32 or float64 in host memory. */
 HWB_API hwb_status hwb_comm_sum(hwb_ctx *ctx, hwb_dtype dtype, int64_t n, void *data);

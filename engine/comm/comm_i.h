@@ -9,7 +9,7 @@
 
 /* A message is a header and at most CHUNK bytes; receives are posted for as much,
  * so that a rank in another call can be told from one in this call. */
-enum { HWB__COMM_CHUNK = 256 * 1024, HWB__COMM_SMALL = 4 * 1024 };
+enum { HWB__COMM_CHUNK = 256 * 1024, HWB__COMM_SMALL = 4 * 1024, HWB__COMM_DEVICE = 1024 * 1024 };
 
 /* What is sent in front of every message: which call it belongs to. */
 typedef struct hwb__comm_header {
@@ -34,6 +34,8 @@ typedef struct hwb__comm {
     double early;         /* when a rank was first seen to have ended in peace; 0 = none has */
     hwb_comm_fate *fates; /* [size] */
     hwb_comm_stats stats;
+    const hwb_device_comm *device; /* NULL: none attached */
+    void *device_comm;
     unsigned char *out, *in; /* [size] slots each */
     double *total;           /* a chunk in double */
     hwb_parcel *messages;    /* [2 size] */

@@ -228,6 +228,22 @@ static hwb_status begin(hwb_ctx *ctx, hwb__comm *c, size_t bytes) {
     return HWB_OK;
 }
 
+static hwb_status going_on(hwb_ctx *ctx) {
+    HWB_TRY(hwb__comm_notices(ctx, hwb__comm_of(ctx)));
+    return hwb_check_interrupt(ctx);
+}
+
+/* Ranks that have come apart are found out here too: few numbers go first. */
+static hwb_status device_sum(hwb_ctx *ctx, hwb__comm *c, hwb_dtype dtype, int64_t n, void *data) {
+    double count = (double)n;
+    HWB_TRY(sum_pieces(ctx, c, HWB_F64, 1, (char *)&count));
+    if (count != (double)n * c->place.size)
+        return broken(ctx, c, "sums of different lengths on the device");
+    hwb_status st = c->device->sum(ctx, c->device_comm, dtype, n, data, going_on);
+    c->broken = c->broken || st != HWB_OK;
+    return st;
+}
+
 hwb_status hwb_comm_sum(hwb_ctx *ctx, hwb_dtype dtype, int64_t n, void *data) {
     hwb__comm *c = hwb__comm_of(ctx);
     double began = hwb_seconds();
@@ -236,7 +252,9 @@ hwb_status hwb_comm_sum(hwb_ctx *ctx, hwb_dtype dtype, int64_t n, void *data) {
                         hwb_dtype_name(dtype));
     if (!c) return HWB_OK;
     HWB_TRY(begin(ctx, c, (size_t)n * hwb_dtype_size(dtype)));
-    hwb_status st = sum_pieces(ctx, c, dtype, n, data);
+    bool device = c->device && (size_t)n * hwb_dtype_size(dtype) >= HWB__COMM_DEVICE;
+    hwb_status st =
+        device ? device_sum(ctx, c, dtype, n, data) : sum_pieces(ctx, c, dtype, n, data);
     c->stats.seconds += hwb_seconds() - began;
     return st;
 }

@@ -4,6 +4,8 @@
  */
 #include "exec/exec_i.h"
 
+#include "comm/comm.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,6 +52,7 @@ hwb_status hwb_set_device(hwb_ctx *ctx, const char *name) {
     hwb_device *d;
     eager_state *s = NULL;
     HWB_TRY(hwb_device_open(ctx, &d, name));
+    if (d->backend->comm) HWB_TRY(hwb_comm_attach_device(ctx, d->backend->comm, d->state));
     HWB_TRY(state_of(ctx, &s));
     strncpy(s->device, d->backend->name, sizeof s->device - 1);
     return HWB_OK;

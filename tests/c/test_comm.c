@@ -343,6 +343,115 @@ static void test_broadcasts(void **state) {
     }
 }
 
+/* ---- a device's own network ------------------------------------------------------------------------- */
+
+/* A stand-in: adds up in the memory that the threads share, and doubles, to be told apart. */
+typedef struct fake_net {
+    pthread_mutex_t lock;
+    double sum[1 << 18];
+    int came, left, opened, closed;
+    char id[8];
+} fake_net;
+static fake_net net;
+
+static hwb_status net_id(hwb_ctx *ctx, void *state, void *id) {
+    (void)ctx;
+    (void)state;
+    memcpy(id, "secret", 7);
+    return HWB_OK;
+}
+
+static hwb_status net_open(hwb_ctx *ctx, void *state, void **comm, const void *id, int rank,
+                           int size) {
+    (void)state;
+    (void)rank;
+    if (strcmp(id, "secret") != 0) return hwb_fail(ctx, HWB_EDEVICE, "a wrong id");
+    pthread_mutex_lock(&net.lock);
+    net.opened++;
+    pthread_mutex_unlock(&net.lock);
+    *comm = (void *)(intptr_t)size;
+    return HWB_OK;
+}
+
+static hwb_status net_sum(hwb_ctx *ctx, void *comm, hwb_dtype dtype, int64_t n, void *data,
+                          hwb_status (*going_on)(hwb_ctx *)) {
+    double *v = data;
+    bool all = false;
+    (void)dtype;
+    pthread_mutex_lock(&net.lock);
+    for (int64_t i = 0; i < n; i++) net.sum[i] += v[i];
+    net.came++;
+    pthread_mutex_unlock(&net.lock);
+    while (!all) {
+        HWB_TRY(going_on(ctx));
+        pthread_mutex_lock(&net.lock);
+        all = net.came == (int)(intptr_t)comm;
+        pthread_mutex_unlock(&net.lock);
+    }
+    for (int64_t i = 0; i < n; i++) v[i] = 2 * net.sum[i];
+    return HWB_OK;
+}
+
+static void net_close(void *comm, bool is_broken) {
+    (void)comm;
+    pthread_mutex_lock(&net.lock);
+    net.closed += is_broken ? 100 : 1;
+    pthread_mutex_unlock(&net.lock);
+}
+
+static const hwb_device_comm NET = {"net", 7, net_id, net_open, net_sum, net_close};
+
+static void body_device(rank_run *run) {
+    int64_t n = run->number;
+    double *v = malloc((size_t)n * sizeof *v);
+    for (int64_t i = 0; i < n; i++) v[i] = run->e.rank + 1;
+    run->status = hwb_comm_attach_device(run->ctx, &NET, NULL);
+    if (run->status == HWB_OK) run->status = hwb_comm_sum(run->ctx, HWB_F64, n, v);
+    run->values[0] = v[0];
+    run->values[1] = v[n - 1];
+    free(v);
+}
+
+static void test_device(void **state) {
+    (void)state;
+    static world w;
+    rank_run runs[3];
+    for (int big = 0; big < 2; big++) {
+        memset(&net, 0, sizeof net);
+        pthread_mutex_init(&net.lock, NULL);
+        run_ranks(&w, runs, 3, body_device, big ? 1 << 18 : 1000);
+        for (int r = 0; r < 3; r++) {
+            assert_int_equal(runs[r].status, HWB_OK);
+            assert_true(runs[r].values[0] == (big ? 12 : 6) &&
+                        runs[r].values[1] == runs[r].values[0]);
+        }
+        assert_int_equal(net.opened, 3);
+        assert_int_equal(net.closed, 3);
+        pthread_mutex_destroy(&net.lock);
+    }
+}
+
+/* Different lengths, of which one would wait for ever inside the device. */
+static void body_device_apart(rank_run *run) {
+    int64_t n = 200000 + 10 * run->e.rank;
+    double *v = calloc((size_t)n, sizeof *v);
+    run->status = hwb_comm_attach_device(run->ctx, &NET, NULL);
+    if (run->status == HWB_OK) run->status = hwb_comm_sum(run->ctx, HWB_F64, n, v);
+    free(v);
+}
+
+static void test_device_apart(void **state) {
+    (void)state;
+    static world w;
+    rank_run runs[2];
+    memset(&net, 0, sizeof net);
+    pthread_mutex_init(&net.lock, NULL);
+    run_ranks(&w, runs, 2, body_device_apart, 0);
+    for (int r = 0; r < 2; r++) assert_int_equal(runs[r].status, HWB_EPEER);
+    assert_int_equal(net.closed, 200);
+    pthread_mutex_destroy(&net.lock);
+}
+
 /* ---- what can go wrong --------------------------------------------------------------------------------- */
 
 /* Rank 1 does something else: everybody hears of it, nobody waits for ever. */
@@ -493,11 +602,12 @@ static void test_interrupted(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_self),        cmocka_unit_test(test_parts),
-        cmocka_unit_test(test_sums),        cmocka_unit_test(test_tensor),
-        cmocka_unit_test(test_broadcasts),  cmocka_unit_test(test_apart),
-        cmocka_unit_test(test_failing),     cmocka_unit_test(test_leaving),
-        cmocka_unit_test(test_silent),      cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_self),         cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_sums),         cmocka_unit_test(test_tensor),
+        cmocka_unit_test(test_broadcasts),   cmocka_unit_test(test_device),
+        cmocka_unit_test(test_device_apart), cmocka_unit_test(test_apart),
+        cmocka_unit_test(test_failing),      cmocka_unit_test(test_leaving),
+        cmocka_unit_test(test_silent),       cmocka_unit_test(test_refused),
         cmocka_unit_test(test_interrupted),
     };
     return RUN_TESTS(tests);
