@@ -106,9 +106,11 @@ static int count_passes(const hwb_program *p, int stage, hwb_op op) {
     return n;
 }
 
+/* What runs for every batch or vector runs on the CPU backend, but for comparing labels. */
 static void assert_no_fallback(const hwb_program *p) {
     for (int k = 0; k < p->plan->n_steps; k++)
-        if (p->slots[k].device == p->ref) assert_int_equal(p->plan->steps[k].op, HWB_OP_EQ);
+        if (p->slots[k].device == p->ref && p->plan->steps[k].stage >= HWB_ROLE_DATA)
+            assert_int_equal(p->plan->steps[k].op, HWB_OP_EQ);
 }
 
 /* ---- multiply-adds ------------------------------------------------------------------------ */
@@ -231,22 +233,24 @@ static void test_budget(void **state) {
     (void)state;
     setup s = open_net();
     hwb_program_info one = hwb_program_stats(program_of(&s, s.whole, 1));
-    s.whole->shared->o.budget = 5 * one.arena_bytes;
+    s.whole->shared->o.budget = 8 * one.arena_bytes;
     hwb_linop *op = hwb_curvature_op(s.whole);
     hwb_shape shape = {.ndim = 2, .dim = {16, op->n}};
     hwb_tensor *v, *hv;
     assert_ok(s.ctx, hwb_tensor_new(s.ctx, &v, HWB_F32, shape));
     assert_ok(s.ctx, hwb_tensor_fill(s.ctx, v, 0.5));
     assert_ok(s.ctx, op->apply(s.ctx, op, &hv, v));
-    int64_t ran = 0;
+    int64_t ran = 0, k = 0;
     for (int i = 0; i < s.whole->n_cached; i++) {
         hwb_program_info info = hwb_program_stats(s.whole->cached[i].program);
         if (info.runs[HWB_ROLE_TANGENT] == 0) continue;
         assert_true(info.arena_bytes <= s.whole->shared->o.budget);
-        assert_int_equal(s.whole->cached[i].k, 4);
-        ran += info.runs[HWB_ROLE_TANGENT];
+        assert_int_equal(k, 0); /* one program */
+        k = s.whole->cached[i].k;
+        ran = info.runs[HWB_ROLE_TANGENT];
     }
-    assert_int_equal(ran, 4);
+    assert_in_range(k, 4, 8);
+    assert_int_equal(ran * k, 16);
     hwb_tensor_release(v);
     hwb_tensor_release(hv);
     close_net(&s);
@@ -280,14 +284,15 @@ static hwb_program *compile_model(setup *s, bool train, bool gradient) {
 }
 
 /* A training step: the convolutions of a gradient; for each batch-norm three passes
- * forward (mean, variance, result) and two backward (sums, result). */
+ * forward (mean, deviations and variance, result) and three backward (sums, through
+ * the variance, through the mean). */
 static void test_training(void **state) {
     (void)state;
     setup s = open_net();
     hwb_program *p = compile_model(&s, true, true);
     hwb_program_info info = hwb_program_stats(p);
     assert_int_equal(info.macs[HWB_ROLE_DATA], 2 * all_convs(0) + all_convs(1) + 3 * head_macs());
-    assert_int_equal(count_passes(p, HWB_ROLE_DATA, HWB_OP_FUSED), 5 * CONVS + 1);
+    assert_int_equal(count_passes(p, HWB_ROLE_DATA, HWB_OP_FUSED), 6 * CONVS);
     assert_int_equal(count_steps(p, HWB_ROLE_DATA, HWB_OP_PERMUTE), 1);
     assert_no_fallback(p);
     hwb_program_release(p);
