@@ -56,6 +56,6 @@ return {
     run:result{ bundled = bundled, method = args.method, largest_batch = args.batch, epochs = s.epochs,
       images = #train, test_images = #test, accuracy = s.accuracy, loss = s.loss, updates = s.updates,
       updates_fractional = s.updates_fractional, batch = s.batch, bn = s.bn, bn_batch = s.bn_batch,
-      times = s.times, published = { accuracy = known[1], updates = known[2] } }
+      published = { accuracy = known[1], updates = known[2] } }
   end,
 }

@@ -38,9 +38,6 @@ smoke loss_landscape eigen_lines random_lines random_plane eigen_plane random_pl
 holds 'v.loss > 0' '#v.lines == 4' 'math.abs(v.lines[1].curvature - v.lines[1].eigenvalue) < 0.01 * v.lines[1].eigenvalue' \
     'v.highest_on_plane > v.loss'
 
-smoke absa_resnet20 batch lambda
-holds 'v.updates > 0' 'v.epochs == 2'
-
 smoke train_shapes10
 holds 'v.epochs == 1' 'v.loss > 0' 'v.test_accuracy <= 1'
 ok "the checkpoint" [ -s runs/latest/shapes10-resnet20.safetensors ]
@@ -55,6 +52,3 @@ err_has "torn.safetensors"
 run run "$recipes/hawq_resnet20.lua" --smoke --shortcut C
 is 2
 err_has shortcut
-
-smoke absa_resnet20 batch lambda
-holds 'v.method == "absa"' 'v.updates == 8' 'v.hessian_seconds > 0' 'v.batch == 512'

@@ -231,9 +231,8 @@ end
 function large.cell_times(list)
   local times = {}
   for _, c in ipairs(list) do
-    if c.cell.result.times then
-      times[#times + 1] = { name = ("%s %d"):format(c.method, c.batch), times = c.cell.result.times }
-    end
+    local spent = c.cell.result.times
+    if spent then times[#times + 1] = { name = ("%s %d"):format(c.method, c.batch), times = spent.train } end
   end
   return times
 end
