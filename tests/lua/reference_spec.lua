@@ -16,7 +16,7 @@ local function examples(file)
 end
 
 local all = {}
-for _, file in ipairs{"hwb.d.lua", "tensor.d.lua", "tensor_ops.d.lua", "pointwise.d.lua", "ops.d.lua", "curvature.d.lua", "run.d.lua", "plot.d.lua"} do
+for _, file in ipairs(sys.list(sys.home .. "/lua/meta")) do
   for _, lines in ipairs(examples(file)) do all[#all + 1] = lines end
 end
 
