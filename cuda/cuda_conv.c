@@ -317,8 +317,8 @@ static hwb_status prepare(hwb_ctx *ctx, hwb__cuda *s, hwb_kernel **out, const hw
     k->base.free = destroy;
     k->c = hwb__cuda_trio_of(d);
     hwb_status st = describe(ctx, s, k);
-    if (st == HWB_OK) st = choose(ctx, s, k);
     if (st == HWB_OK) st = prepare_weights(ctx, s, k, d->stable & 2u);
+    if (st == HWB_OK) st = choose(ctx, s, k);
     if (st == HWB_OK) st = hwb__cuda_scratch(ctx, s, k->offset + k->workspace);
     if (st == HWB_OK) {
         *out = &k->base;

@@ -114,7 +114,7 @@ typedef struct hwb__cuda_text {
 void hwb__cuda_say(hwb__cuda_text *t, const char *fmt, ...) HWB_PRINTF(2, 3);
 extern const char hwb__cuda_prelude[]; /* types and element functions (cuda_prelude.c) */
 
-/* ---- compiled kernels (cuda_compile.c) --------------------------------------------------- */
+/* ---- compiled kernels (cuda_nvrtc.c, cuda_cache.c) --------------------------------------------------- */
 
 /* The kernel `hwb_kernel` of `source` (after the prelude), from this process, from
  * the cache folder or compiled. */

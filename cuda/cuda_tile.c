@@ -35,6 +35,7 @@ hwb__cuda_tiling hwb__cuda_tiling_of(int64_t nk, int64_t nr, bool row, bool spli
         if (want > 1) g.parts = want;
     }
     g.length = nr / g.parts + (nr % g.parts != 0);
+    if (g.parts > 1) g.parts = nr / g.length + (nr % g.length != 0); /* no part is empty */
     return g;
 }
 
