@@ -31,6 +31,7 @@ return {
 
   run = function(hwb, args, run)
     large.check_methods(args.methods)
+    large.check_batch(args.batch, args.base)
     local train, test, source, drawn = pictures.folders(run, args)
     run:print(("data: %s, %d training and %d test images; weights: random"):format(source, #train, #test))
     local classes, ranks = train:info().classes, hwb.comm.size()

@@ -52,7 +52,8 @@ return {
     large.time_table(run, { { name = args.method, times = s.times } })
     local title = ("%s, batch up to %d"):format(args.method:upper(), args.batch)
     run:figure("batch", large.batch_figure(history, title))
-    run:figure("lambda", large.lambda_figure(history, title))
+    local lambda = large.lambda_figure(history, title)
+    if lambda then run:figure("lambda", lambda) end
     run:result{ bundled = bundled, method = args.method, largest_batch = args.batch, epochs = s.epochs,
       images = #train, test_images = #test, accuracy = s.accuracy, loss = s.loss, updates = s.updates,
       updates_fractional = s.updates_fractional, batch = s.batch, bn = s.bn, bn_batch = s.bn_batch,

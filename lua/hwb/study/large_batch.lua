@@ -157,10 +157,11 @@ function large.time_table(run, list)
   run:table("time", hwb.batch.breakdown(list), hwb.batch.breakdown_columns)
 end
 
---- Ends the program with a line about the argument when it is no batch size.
-function large.check_batch(batch)
-  if math.type(batch) ~= "integer" or batch < large.base or batch % large.base ~= 0 then
-    usage("argument batch: %s is no multiple of %d", tostring(batch), large.base)
+--- Ends the program with a line about the argument when it is no multiple of `base` (128).
+function large.check_batch(batch, base)
+  base = base or large.base
+  if math.type(batch) ~= "integer" or batch < base or batch % base ~= 0 then
+    usage("argument batch: %s is no multiple of %d", tostring(batch), base)
   end
 end
 
@@ -288,22 +289,24 @@ function large.batch_figure(history, title)
   return fig
 end
 
---- The top eigenvalue by epoch, while it is taken.
+--- The top eigenvalue by epoch, while it is taken; nil when it never was.
 function large.lambda_figure(history, title)
+  if not history[1].lambda then return nil end
   return hwb.plot.line{ x = column(history, "epoch"), y = column(history, "lambda"), marker = "circle",
     xlabel = "epoch", ylabel = "largest eigenvalue", title = title }
 end
 
--- One line an entry {method=, history=}; points(history) -> x, y.
+-- One line an entry {method=, history=}; points(history) -> x, y.  nil without any line.
 local function by_epoch(list, points, o)
   local all, lines = {}, {}
   for _, c in ipairs(list) do
-    if #c.history > 0 then
+    if #c.history > 0 and (not o.only or c.history[1][o.only]) then
       local x, y = points(c.history)
       table.move(y, 1, #y, #all + 1, all)
       lines[#lines + 1] = { x = x, y = y, step = o.step, marker = o.marker, label = c.method:upper() }
     end
   end
+  if #lines == 0 then return nil end
   local fig = hwb.plot.figure{ title = o.title, xlabel = "epoch", ylabel = o.ylabel, yscale = o.yscale,
     yticks = o.yscale and ticks(all) }
   for _, line in ipairs(lines) do fig:line(line) end
@@ -335,11 +338,13 @@ local function by_batch(list, methods)
   return fig
 end
 
---- name -> figure: batch size, eigenvalue and accuracy by epoch of {method=, history=}.
+--- name -> figure: batch size, eigenvalue (where it was taken) and accuracy by epoch of
+-- {method=, history=}.
 function large.epoch_figures(list, title)
   return {
     batch_by_epoch = by_epoch(list, batch_stairs, { title = title, ylabel = "batch", yscale = "log", step = "post" }),
-    lambda_by_epoch = by_epoch(list, of("lambda"), { title = title, ylabel = "largest eigenvalue", marker = "circle" }),
+    lambda_by_epoch = by_epoch(list, of("lambda"), { title = title, ylabel = "largest eigenvalue",
+      marker = "circle", only = "lambda" }),
     accuracy_by_epoch = by_epoch(list, of("val_accuracy", 100), { title = title, ylabel = "test accuracy (%)" }),
   }
 end
