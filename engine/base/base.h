@@ -98,6 +98,10 @@ HWB_API hwb_status hwb_fail_in(hwb_ctx *ctx, hwb_status status, const char *fmt,
 HWB_API void hwb_set_threads(hwb_ctx *ctx, int threads);
 HWB_API int hwb_threads(const hwb_ctx *ctx);
 
+/* Products of operators with vectors, counted by whoever carries them out. */
+HWB_API void hwb_count_products(hwb_ctx *ctx, int64_t n);
+HWB_API int64_t hwb_products(const hwb_ctx *ctx); /* so far */
+
 /* State that a higher layer hangs on the context (program caches, backends);
  * `free_fn` runs in hwb_ctx_free, in reverse order of the slots. */
 enum { HWB_SLOT_BACKENDS, HWB_SLOT_RESIDENT, HWB_SLOT_EAGER, HWB_SLOT_COMM, HWB_SLOT_COUNT };

@@ -52,6 +52,7 @@ struct hwb_ctx {
     hwb__account *account;
     bool is_fork;
     int threads; /* 0 = all cores */
+    int64_t products;
     hwb_progress_fn progress;
     void *progress_user;
     void *slot[HWB_SLOT_COUNT];

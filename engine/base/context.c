@@ -107,6 +107,14 @@ static int all_threads(void) {
     return n;
 }
 
+void hwb_count_products(hwb_ctx *ctx, int64_t n) {
+    ctx->products += n;
+}
+
+int64_t hwb_products(const hwb_ctx *ctx) {
+    return ctx->products;
+}
+
 int hwb_threads(const hwb_ctx *ctx) {
     return ctx->threads > 0 ? ctx->threads : all_threads();
 }

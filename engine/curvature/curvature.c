@@ -481,6 +481,7 @@ static hwb_status apply(hwb_ctx *ctx, hwb_linop *self, hwb_tensor **out, const h
     }
     add_decay(*out, v, c->activation ? 0 : c->shared->o.weight_decay);
     self->applied += s->dim[0];
+    hwb_count_products(ctx, s->dim[0]);
     return HWB_OK;
 }
 

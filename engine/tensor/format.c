@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { EDGE = 3, SHOWN = 2 * EDGE, STATS_ABOVE = 1000 };
+enum { EDGE = 3, SHOWN = 2 * EDGE, MATRICES = 4, STATS_ABOVE = 1000 };
 
 /* ---- a growing text ------------------------------------------------------------------ */
 
@@ -182,20 +182,21 @@ static void add_matrix(text *out, const style *s, const hwb_tensor *t, int64_t b
     }
 }
 
-/* Every shown matrix of a tensor with three dims or more, under its label. */
+/* The matrices of a tensor with three dims or more, each under its label; of more than
+ * MATRICES the first and the last. */
 static void add_matrices(text *out, const style *s, const hwb_tensor *t) {
     int lead = t->shape.ndim - 2;
     int64_t total = 1;
     for (int i = 0; i < lead; i++) total *= t->shape.dim[i];
     int64_t area = t->shape.dim[lead] * t->shape.dim[lead + 1];
-    for (int64_t k = 0; k < shown_count(total); k++) {
-        int64_t matrix = shown_index(k, total), left = matrix, index[HWB_MAX_DIMS];
+    for (int64_t k = 0; k < (total > MATRICES ? 2 : total); k++) {
+        int64_t matrix = total > MATRICES && k == 1 ? total - 1 : k, left = matrix,
+                index[HWB_MAX_DIMS];
         for (int i = lead - 1; i >= 0; i--) {
             index[i] = left % t->shape.dim[i] + 1;
             left /= t->shape.dim[i];
         }
-        if (total > SHOWN && k == EDGE)
-            text_add(out, "… %lld more …\n", (long long)(total - SHOWN));
+        if (total > MATRICES && k == 1) text_add(out, "… %lld more …\n", (long long)(total - 2));
         text_add(out, "(");
         for (int i = 0; i < lead; i++) text_add(out, "%lld,", (long long)index[i]);
         text_add(out, ".,.) =\n");

@@ -16,8 +16,12 @@
 
 typedef struct lua_operator {
     hwb_curvature *c;
+    hwb_curvature_kind kind;
     bool bn_batch;
 } lua_operator;
+
+static const char *const kinds[] = {
+    [HWB_HESSIAN] = "hessian", [HWB_GGN] = "ggn", [HWB_FISHER] = "fisher"};
 
 static lua_operator *new_operator(lua_State *L) {
     lua_operator *u = lua_newuserdatauv(L, sizeof *u, 3); /* 1: model, 2: loss, 3: engine model */
@@ -92,6 +96,7 @@ static int make(lua_State *L) {
     lua_pushvalue(L, 3);
     lua_setiuservalue(L, -2, 3);
     u->bn_batch = o.batch_norm_batch;
+    u->kind = o.kind;
     hwb__lread_loss(L, 2, &o.loss, &o.loss_user);
     lua_setiuservalue(L, -2, 2);
     if (lua_getfield(L, 2, "data") == LUA_TNIL)
@@ -116,6 +121,7 @@ static int derive(lua_State *L,
     lua_getiuservalue(L, 1, 3);
     lua_setiuservalue(L, -2, 3);
     u->bn_batch = whole->bn_batch;
+    u->kind = whole->kind;
     hwb__lcheck(L, fn(hwb_lua_ctx(L), &u->c, whole->c, name));
     return 1;
 }
@@ -213,6 +219,21 @@ static int find_method(lua_State *L) {
     return 1;
 }
 
+/* "hessian of block conv1: 432 x 432, float32, bn eval" */
+static int operator_text(lua_State *L) {
+    const lua_operator *u = luaL_checkudata(L, 1, HWB_LOPERATOR);
+    if (!u->c) {
+        lua_pushliteral(L, "closed operator");
+        return 1;
+    }
+    const char *name = hwb_curvature_name(u->c);
+    lua_Integer n = hwb_curvature_n(u->c);
+    lua_pushfstring(L, "%s%s%s: %I x %I, %s, bn %s", kinds[u->kind], *name ? " of block " : "",
+                    name, n, n, hwb_dtype_name(hwb_curvature_op(u->c)->dtype),
+                    u->bn_batch ? "batch" : "eval");
+    return 1;
+}
+
 static int operator_index(lua_State *L) {
     lua_operator *u = luaL_checkudata(L, 1, HWB_LOPERATOR);
     const char *key = luaL_checkstring(L, 2);
@@ -235,13 +256,11 @@ static const luaL_Reg methods[] = {
 };
 
 void hwb__lopen_curvature(lua_State *L) {
-    static const struct {
-        const char *name;
-        hwb_curvature_kind kind;
-    } kinds[] = {{"hessian", HWB_HESSIAN}, {"ggn", HWB_GGN}, {"fisher", HWB_FISHER}};
     luaL_newmetatable(L, HWB_LOPERATOR);
     lua_pushcfunction(L, operator_gc);
     lua_setfield(L, -2, "__gc");
+    lua_pushcfunction(L, operator_text);
+    lua_setfield(L, -2, "__tostring");
     luaL_newlib(L, methods);
     hwb__lspectral_methods(L);
     hwb__llandscape_methods(L);
@@ -252,8 +271,8 @@ void hwb__lopen_curvature(lua_State *L) {
     hwb__lset_boolean(L, "__metatable", false);
     lua_pop(L, 1);
     for (int i = 0; i < 3; i++) {
-        lua_pushinteger(L, kinds[i].kind);
+        lua_pushinteger(L, i);
         lua_pushcclosure(L, make, 1);
-        lua_setfield(L, -2, kinds[i].name);
+        lua_setfield(L, -2, kinds[i]);
     }
 }

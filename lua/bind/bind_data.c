@@ -128,6 +128,17 @@ static int set_dtype(lua_State *L) {
     return 0;
 }
 
+/* "dataset shapes10: 10000 samples of 3x32x32, 10 classes" */
+static int dataset_text(lua_State *L) {
+    hwb_dataset *ds = check(L, 1);
+    char shape[HWB_SHAPE_TEXT];
+    lua_pushfstring(L, "dataset %s: %I samples of %s, %I classes", hwb_dataset_kind(ds),
+                    (LUAI_UACINT)hwb_dataset_count(ds),
+                    hwb_shape_text(hwb_dataset_sample_shape(ds), shape),
+                    (LUAI_UACINT)hwb_dataset_classes(ds));
+    return 1;
+}
+
 static int dataset_len(lua_State *L) {
     lua_pushinteger(L, hwb_dataset_count(check(L, 1)));
     return 1;
@@ -280,6 +291,18 @@ static int loader_info(lua_State *L) {
     return 1;
 }
 
+/* "loader: 79 batches of 128, shuffled (seed 0)" */
+static int loader_text(lua_State *L) {
+    hwb_loader *l = check_loader(L, 1);
+    hwb_loader_options o = hwb_loader_get_options(l);
+    lua_pushfstring(L, "loader: %I batches of %I", (LUAI_UACINT)hwb_loader_batches(l),
+                    (LUAI_UACINT)o.batch);
+    if (o.shuffle) lua_pushfstring(L, ", shuffled (seed %I)", (LUAI_UACINT)o.seed);
+    else lua_pushliteral(L, ", in order");
+    lua_concat(L, 2);
+    return 1;
+}
+
 static int loader_dataset(lua_State *L) {
     check_loader(L, 1);
     lua_getiuservalue(L, 1, 1);
@@ -338,9 +361,12 @@ static const luaL_Reg makers[] = {
 
 void hwb__lopen_data(lua_State *L) {
     static const luaL_Reg dataset_meta[] = {
-        {"__gc", dataset_gc}, {"__len", dataset_len}, {NULL, NULL}};
-    static const luaL_Reg loader_meta[] = {
-        {"__gc", loader_gc}, {"__len", loader_len}, {"__call", loader_next}, {NULL, NULL}};
+        {"__gc", dataset_gc}, {"__len", dataset_len}, {"__tostring", dataset_text}, {NULL, NULL}};
+    static const luaL_Reg loader_meta[] = {{"__gc", loader_gc},
+                                           {"__len", loader_len},
+                                           {"__call", loader_next},
+                                           {"__tostring", loader_text},
+                                           {NULL, NULL}};
     hwb__lclass(L, DATASET, dataset_meta, dataset_methods);
     hwb__lclass(L, LOADER, loader_meta, loader_methods);
     lua_getfield(L, -1, "engine");

@@ -175,8 +175,9 @@ static int memory(lua_State *L) {
                 {"device_live", (lua_Integer)m.device_live},
                 {"device_peak", (lua_Integer)m.device_peak},
                 {"allocations", m.allocations},
+                {"hvps", hwb_products(hwb_lua_ctx(L))},
                 {"soft_limit", (lua_Integer)hwb__lstate_of(L)->soft_limit}};
-    lua_createtable(L, 0, 8);
+    lua_createtable(L, 0, 9);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         lua_pushinteger(L, rows[i].value);
         lua_setfield(L, -2, rows[i].name);

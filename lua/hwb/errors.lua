@@ -12,7 +12,7 @@ local function is_own(line)
     if line:find(part, 1, true) then return true end
   end
   return line:find("[C]: in function 'error'", 1, true) or line:find("[C]: in function 'xpcall'", 1, true)
-    or line:find("[C]: in function 'pcall'", 1, true) or line:find("[C]: in function 'assert'", 1, true)
+    or line:find("[C]: in function 'pcall'", 1, true) or line:find("[C]: in function 'hwb.sys.attempt'", 1, true) or line:find("[C]: in function 'assert'", 1, true)
 end
 
 -- Codes of the outside world: where in the library it was noticed says nothing.
@@ -94,7 +94,7 @@ local function suggestion(message)
   end
   near = kind == "field" and sys.nearest(name, names_below("^hwb%.[%w_.]-([%w_]+)$"))
   local full = near and require("hwb.help").find(near)[1]
-  return near and ("; did you mean '%s'?"):format(full and full.name or near) or ""
+  return near and near ~= name and ("; did you mean '%s'?"):format(full and full.name or near) or ""
 end
 
 -- Takes a raised value apart: message, traceback, code.

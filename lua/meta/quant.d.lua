@@ -335,3 +335,19 @@ function hwb.policies.greedy(layers, budget) end
 ---hwb.hawq.allocate(layers, {budget = {size_mib = 1}, policy = hwb.policies.smallest_first})
 ---```
 function hwb.policies.smallest_first(layers, budget) end
+
+--- The rank correlation of two lists (Spearman): 1 when both have the same order.
+---@param a number[]
+---@param b number[]
+---@return number
+---```lua
+---hwb.hawq.spearman({1, 2, 3}, {10, 20, 15}) --> 0.5
+---```
+function hwb.hawq.spearman(a, b) end
+
+--- The bits of a layer by a setting: a number, or {[layer]=, ["*"]=}.
+---@param setting number|table|nil
+---@param name string of the layer
+---@param otherwise number where the setting says nothing
+---@return number
+function hwb.quant.bits_of(setting, name, otherwise) end

@@ -425,10 +425,10 @@ static void test_format_of_big_tensors(void **state) {
     hwb_tensor_set(t, 7, NAN);
     char *text = hwb_tensor_format(t);
     assert_non_null(strstr(text, "min 0  max 19999  mean 10000  nan 1\n"));
-    assert_non_null(strstr(text, "(1,3,.,.) =\n"));
-    assert_null(strstr(text, "(1,4,.,.)"));
-    assert_non_null(strstr(text, "… 94 more …\n(10,8,.,.) =\n"));
-    assert_true(strlen(text) < 6000);
+    assert_non_null(strstr(text, "(1,1,.,.) =\n"));
+    assert_null(strstr(text, "(1,2,.,.)"));
+    assert_non_null(strstr(text, "… 98 more …\n(10,10,.,.) =\n"));
+    assert_true(strlen(text) < 2000);
     free(text);
     assert_ok(ctx, hwb_tensor_permute(ctx, &v, t, (const int[]){3, 0, 1, 2}));
     text = hwb_tensor_format(v);

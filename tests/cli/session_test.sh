@@ -391,3 +391,42 @@ if command -v script >/dev/null; then
     [ "$(count_colours TERM=dumb)" = 0 ] || fail "colours on a dumb terminal"
     [ "$(count_colours 'TERM=xterm NO_COLOR=1 FORCE_COLOR=1')" = 0 ] || fail "NO_COLOR does not win"
 fi
+
+# help: layers, modules, options of a function, searches with the likeliest first
+pty_script <<'EOF'
+expect hwb> 
+send ?hwb.nn.Conv2d\n
+expect in_channels   integer
+expect Example
+send ?hwb.plot\n
+expect hwb.plot.line
+absent hwb.landscape.plot
+expect hwb.plot.show
+send ?hwb.hessian\n
+expect weight_decay?
+expect Returns
+send ?*eig*\n
+expect Operator:eigs
+absent CurvatureOptions.weight_decay
+send hwb.data.shapes10{}\n
+expect dataset shapes10: 10000 samples of 3x32x32, 10 classes
+send m = hwb.nn.Linear(3, 2) H = hwb.hessian(m, {data = {hwb.randn(4, 3), hwb.ones(4, {dtype = "int64"})}})\n
+send H\n
+expect hessian: 8 x 8, float32, bn eval
+send m\n
+expect Linear 2x3 (8 parameters)
+send :time H:apply(hwb.ones(2, 8)):size()\n
+expect 2x8
+expect 2 HVPs
+send :who\n
+expect 32 B
+expect operator
+send hwb.randn(8, 8, 3, 3)\n
+expect 62 more
+send hwb.no_such_thing\n
+expect nil
+send hwb.models.requ\t\x15\n
+absent require
+send \x04
+exit 0
+EOF

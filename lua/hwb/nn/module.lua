@@ -428,7 +428,9 @@ function Module:layers(input)
 end
 
 function Module:describe()
-  local lines = { ("%s (%d parameters)"):format(self.__name, self:num_parameters()) }
+  local w = rawget(self, "weight")
+  local shape = hwb.is_tensor(w) and w:dim() > 1 and " " .. table.concat(w:size(), "x") or ""
+  local lines = { ("%s%s (%d parameters)"):format(self.__name, shape, self:num_parameters()) }
   for _, key in ipairs(self._order) do
     local v = rawget(self, key)
     if v and self._kind[key] == "module" then

@@ -104,14 +104,22 @@ define("edit", "", "the last input in $EDITOR, then run it", function()
   if status == 0 and source and source:match("%S") then session().run(source) end
 end)
 
--- What a value takes: bytes of tensors, "" for what is not counted.
-local function size_of(value)
-  if type(value) ~= "userdata" and type(value) ~= "table" then return nil end
+local widths = {float64 = 8, int64 = 8, uint8 = 1, bool = 1}
+
+-- What a value is, and the bytes it takes: of tensors, of models' tensors; nil for what is
+-- not counted.
+local function kind_of(value)
   local hwb = require "hwb"
-  if rawget(hwb, "is_tensor") and hwb.is_tensor(value) then
-    local widths = {float64 = 8, int64 = 8, uint8 = 1, bool = 1}
-    return value:numel() * (widths[tostring(value:dtype())] or 4)
+  local function bytes(t) return t:numel() * (widths[tostring(t:dtype())] or 4) end
+  if hwb.is_tensor(value) then return "tensor", bytes(value) end
+  if type(value) == "table" and hwb.nn.Module.is_module(value) then
+    local sum = 0
+    for _, t in value:parameters() do sum = sum + bytes(t) end
+    for _, t in value:buffers() do sum = sum + bytes(t) end
+    return "model", sum
   end
+  local name = type(value) == "userdata" and (debug.getmetatable(value) or {}).__name
+  return name and name:gsub("^hwb%.", "") or type(value)
 end
 
 define("who", "", "your globals, the biggest first", function()
@@ -122,7 +130,8 @@ define("who", "", "your globals, the biggest first", function()
       local ok, line = pcall(show.text, value)
       line = (ok and line or "?"):match("^[^\n]*")
       if utf8.len(line) and utf8.len(line) > 60 then line = line:sub(1, (utf8.offset(line, 58) or 58) - 1) .. "…" end
-      rows[#rows + 1] = {name = tostring(name), type = type(value), bytes = size_of(value), value = line}
+      local kind, bytes = kind_of(value)
+      rows[#rows + 1] = {name = tostring(name), type = kind, bytes = bytes, value = line}
     end
   end
   table.sort(rows, function(a, b)
@@ -136,17 +145,16 @@ end)
 
 define("mem", "", "memory of tensors and of Lua", function()
   local info = memory() or {}
-  local rows = {{"Lua heap", text.bytes(math.floor(collectgarbage("count") * 1024))}}
-  local names = {}
-  for name in pairs(info) do names[#names + 1] = name end
-  table.sort(names)
-  for _, name in ipairs(names) do
-    local counts = name == "allocations" or name == "hvps"
-    if type(info[name]) == "number" then
-      rows[#rows + 1] = {"tensors: " .. name:gsub("_", " "),
-        counts and tostring(info[name]) or text.bytes(math.floor(info[name]))}
-    end
+  local function bytes(name) return text.bytes(math.floor(info[name] or 0)) end
+  local rows = {{"Lua heap", text.bytes(math.floor(collectgarbage("count") * 1024))},
+    {"tensors and buffers", bytes("live")}, {"their peak", bytes("peak")},
+    {"garbage is collected beyond", bytes("soft_limit")},
+    {"limit", (info.limit or 0) > 0 and bytes("limit") or "none"}}
+  if (info.device_peak or 0) > 0 then
+    rows[#rows + 1] = {"on the device", bytes("device_live")}
+    rows[#rows + 1] = {"its peak", bytes("device_peak")}
   end
+  rows[#rows + 1] = {"allocations so far", tostring(info.allocations or 0)}
   print(text.table(rows))
 end)
 

@@ -1,6 +1,7 @@
 -- Completion at Tab.  Tables are read raw: no metamethod runs while one types.
 local sys = require "hwb.sys"
 local lex = require "hwb.lex"
+local help = require "hwb.help"
 local M = {}
 
 local commands = {"help", "time", "run", "load", "save", "edit", "who", "mem", "dev", "quit", "bt", "p", "profile"}
@@ -26,8 +27,8 @@ local function fields(value)
     local index = rawget(meta, "__index")
     if type(index) == "function" then -- methods that C keeps beside its __index
       for i = 1, 3 do
-        local _, kept = debug.getupvalue(index, i)
-        if type(kept) == "table" then take(kept) end
+        local name, kept = debug.getupvalue(index, i)
+        if type(kept) == "table" and name ~= "_ENV" then take(kept) end
       end
     end
     value, depth = type(index) == "table" and index or nil, depth + 1
@@ -43,18 +44,27 @@ local function raw_field(value, key)
   return fields(value)[key]
 end
 
+-- Fields of hwb that are for the library itself.
+local inner = {engine = true, operator_methods = true, graph_dump = true}
+
 -- Modules of the library that are read on first use.
 local function library_modules()
-  local out, seen = {}, {cmd = true, repl = true}
+  local out, seen = {}, {}
   for _, name in ipairs(sys.list(sys.home .. "/lua/hwb") or {}) do
     local stem = name:match("^(.-)%.lua$") or name
-    if not seen[stem] then out[#out + 1] = stem end
+    if not seen[stem] and help.is_public(stem) then out[#out + 1] = stem end
     seen[stem] = true
   end
   return out
 end
 
 local suffixes = {["function"] = "(", table = ".", userdata = ":"}
+
+-- What one types after a value: tables that are called are classes and makers.
+local function suffix_of(value)
+  local meta = type(value) == "table" and debug.getmetatable(value)
+  return meta and rawget(meta, "__call") and not rawget(value, "_order") and "(" or suffixes[type(value)]
+end
 
 local function names_of(base, prefix, separator)
   local value = base == "" and _G or nil
@@ -67,9 +77,10 @@ local function names_of(base, prefix, separator)
   end
   local out, kinds = {}, {}
   for name, item in pairs(fields(value)) do
-    if is_prefix(prefix, name) and (separator ~= ":" or type(item) == "function") then
+    local hidden = value == package.loaded.hwb and (inner[name] or type(item) == "table" and not help.is_public(name))
+    if is_prefix(prefix, name) and (separator ~= ":" or type(item) == "function") and not hidden then
       out[#out + 1] = name
-      kinds[name] = suffixes[type(item)]
+      kinds[name] = suffix_of(item)
     end
   end
   if base == "" then
@@ -171,13 +182,13 @@ function M.complete(line, cursor)
   local tokens = lex.tokens(text)
   local last = tokens[#tokens]
   if last and last.kind == "string" and last.open and last.last == #text then
-    local inner = last.text:gsub("^[\"']", ""):gsub("^%[=*%[", "")
-    local at = #text - #inner
+    local typed = last.text:gsub("^[\"']", ""):gsub("^%[=*%[", "")
+    local at = #text - #typed
     local before = text:sub(1, last.first - 1)
-    if before:match("require%s*%(?%s*$") then return modules(inner), at, "" end
+    if before:match("require%s*%(?%s*$") then return modules(typed), at, "" end
     local base = before:match("([%a_][%w_.]*)%s*%[%s*$")
-    if base then return keys(base, inner), at, "" end
-    return paths(inner), at, ""
+    if base then return keys(base, typed), at, "" end
+    return paths(typed), at, ""
   end
   local word = text:match("[%a_][%w_.:]*$") or ""
   if text:match("^%?") then
