@@ -129,8 +129,11 @@ static int facts_device(lua_State *L) {
     hwb_ctx *ctx = hwb_lua_ctx(L);
     hwb_device *device;
     if (hwb_device_open(ctx, &device, luaL_checkstring(L, 1)) == HWB_OK) {
+        char text[512];
         lua_pushboolean(L, 1);
-        return 1;
+        if (hwb_device_describe(ctx, device, text, sizeof text) != HWB_OK) text[0] = 0;
+        lua_pushstring(L, text);
+        return 2;
     }
     lua_pushnil(L);
     lua_pushstring(L, hwb_message(ctx));

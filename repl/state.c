@@ -213,15 +213,14 @@ static bool has_config(void) {
 
 /* Variables from options, so that every layer finds the same settings. */
 static void export_options(const options *o) {
-    static const char *const exported[][2] = {{"comm", "HWB_COMM"},
-                                              {"data", "HWB_DATA"},
-                                              {"device", "HWB_DEVICE"},
-                                              {"seed", "HWB_SEED"},
-                                              {"threads", "HWB_THREADS"}};
+    static const char *const exported[][2] = {{"comm", "HWB_COMM"},     {"data", "HWB_DATA"},
+                                              {"device", "HWB_DEVICE"}, {"math", "HWB_MATH"},
+                                              {"seed", "HWB_SEED"},     {"threads", "HWB_THREADS"}};
     for (size_t i = 0; i < sizeof exported / sizeof exported[0]; i++) {
         const char *value = options_value(o, exported[i][0]);
         if (value) setenv(exported[i][1], value, 1);
     }
+    if (options_count(o, "deterministic")) setenv("HWB_DETERMINISTIC", "1", 1);
 }
 
 static int require_module(lua_State *L, const char *module) {
@@ -284,7 +283,8 @@ int state_open(program *p) {
     hwb_set_log(log_line, p);
     status = has_config() ? require_module(p->L, "hwb.config") : 0;
     if (status == 0) status = apply_threads(p->L);
-    if (status == 0 && (setting("HWB_SEED") || setting("HWB_DEVICE")))
+    if (status == 0 && (setting("HWB_SEED") || setting("HWB_DEVICE") || setting("HWB_MATH") ||
+                        setting("HWB_DETERMINISTIC")))
         status = require_module(p->L, "hwb.settings");
     return status;
 }

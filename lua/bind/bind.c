@@ -112,6 +112,7 @@ int luaopen_hwb(lua_State *L) {
     hwb__lopen_train(L);
     hwb__lopen_controller(L);
     hwb__lopen_comm(L);
+    hwb__lopen_device(L);
     luaL_requiref(L, "hwb.plot.raw", hwb_lua_open_plot, 0); /* for lua/hwb/plot.lua */
     lua_pop(L, 1);
     return 1;

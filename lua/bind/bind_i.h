@@ -123,6 +123,7 @@ void hwb__lopen_ad(lua_State *L);
 void hwb__lopen_model(lua_State *L);
 void hwb__lopen_random(lua_State *L);
 void hwb__lopen_io(lua_State *L);
+void hwb__lopen_device(lua_State *L);
 void hwb__lopen_bundle(lua_State *L);
 void hwb__lopen_data(lua_State *L);
 void hwb__lopen_curvature(lua_State *L);

@@ -5,7 +5,8 @@
 local sys = require "hwb.sys"
 local errors = require "hwb.errors"
 
-local variables = {threads = "HWB_THREADS", data = "HWB_DATA", device = "HWB_DEVICE", seed = "HWB_SEED"}
+local variables = {threads = "HWB_THREADS", data = "HWB_DATA", device = "HWB_DEVICE", seed = "HWB_SEED",
+  math = "HWB_MATH", deterministic = "HWB_DETERMINISTIC"}
 
 local function read(path)
   local source = sys.read(path, 1024 * 1024)

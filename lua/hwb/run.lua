@@ -99,6 +99,13 @@ local function ranks_of()
   return place.size > 1 and {size = place.size, over = place.name, library = place.library} or nil
 end
 
+-- What the device says of itself, for run.json; nil for the CPU, which cpu describes.
+local function device_is(name)
+  if name == "cpu" then return nil end
+  local ok, says = sys.device((name:gsub(":.*", "")))
+  return ok and says ~= "" and says or nil
+end
+
 -- A new run.  info: name, source, sha256, path, args, argv, seed, device,
 -- smoke, parent (the folder that holds run folders), permissions.
 function M.start(info)
@@ -108,7 +115,8 @@ function M.start(info)
   local cpu, build = sys.cpu(), sys.build()
   local record = {
     schema = 1, recipe = info.name, file = info.path, sha256 = info.sha256, argv = json.array(info.argv),
-    args = info.args, seed = info.seed, device = info.device, smoke = info.smoke or false,
+    args = info.args, seed = info.seed, device = info.device, device_options = hwb.device_options(),
+    device_is = device_is(info.device), smoke = info.smoke or false,
     threads = cpu.threads, ranks = ranks_of(), host = sys.hostname(), pid = sys.pid(), cwd = sys.cwd(),
     start = sys.now(),
     status = "running", permissions = info.permissions,

@@ -1,4 +1,5 @@
--- Applies --seed and --device (or HWB_SEED, HWB_DEVICE) when the program starts.
+-- Applies --seed, --device, --math and --deterministic (or HWB_SEED, HWB_DEVICE, HWB_MATH,
+-- HWB_DETERMINISTIC) when the program starts.
 local hwb = require "hwb"
 local sys = require "hwb.sys"
 local errors = require "hwb.errors"
@@ -18,6 +19,17 @@ if device and device ~= "" then
   if not (device == "cpu" or device == "auto" or device == "ref" or device:match("^cuda:?%d*$")) then
     errors.usage("--device: '%s' is none of cpu, cuda, auto", device)
   end
+end
+
+local math_way, deterministic = os.getenv("HWB_MATH"), os.getenv("HWB_DETERMINISTIC")
+if math_way and math_way ~= "" then
+  if not ({float32 = true, tf32 = true, bf16 = true})[math_way] then
+    errors.usage("--math: '%s' is none of float32, tf32, bf16", math_way)
+  end
+  hwb.device_options{math = math_way}
+end
+if deterministic and deterministic ~= "" and deterministic ~= "0" then
+  hwb.device_options{deterministic = true}
 end
 
 -- The device that the setting stands for; raises EDEVICE when it is not there.

@@ -301,6 +301,16 @@ function Scope:close() end
 ---```
 function hwb.device(name) end
 
+--- What devices may compute float32 products and convolutions in, and whether every
+--- run must give the same bits. The CPU does both always; a GPU may be faster without.
+--- Functions and operators made before keep what they were made with.
+---@param options? {math?: "float32"|"tf32"|"bf16", deterministic?: boolean}
+---@return {math: string, deterministic: boolean} the options now in force
+---```lua
+---hwb.device_options{math = "tf32"}
+---```
+function hwb.device_options(options) end
+
 --- Selects the device; raises when it is not there.
 ---@param name string
 function hwb.set_device(name) end

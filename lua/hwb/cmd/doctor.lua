@@ -7,10 +7,20 @@ local text = require "hwb.text"
 local function device_states()
   local out = {}
   for i, name in ipairs{"cpu", "cuda"} do
-    local ok, why = sys.device(name)
-    out[i] = {name = name, ok = ok or false, why = why}
+    local ok, says = sys.device(name)
+    out[i] = {name = name, ok = ok or false, why = not ok and says or nil, is = ok and says or nil}
   end
   return out
+end
+
+-- Can several processes work together, and what starts them?
+local function ranks_state()
+  local library, why = hwb.engine.comm.probe("mpi")
+  local launcher
+  for folder in (os.getenv("PATH") or ""):gmatch("[^:]+") do
+    launcher = launcher or sys.stat(folder .. "/mpirun") and folder .. "/mpirun" or nil
+  end
+  return {name = "mpi", ok = library ~= nil, library = library, why = why, launcher = launcher}
 end
 
 -- {folder=, state=, sets={…}}
@@ -25,7 +35,7 @@ end
 local function collect()
   local facts = {schema = 1, version = hwb.version, build = sys.build(), libraries = sys.libraries(), cpu = sys.cpu(),
     home = sys.home, data = data_state(), landlock = sys.landlock() or false,
-    devices = device_states()}
+    devices = device_states(), ranks = ranks_state()}
   facts.busted = package.searchpath("busted.runner", package.path) ~= nil
   return facts
 end
@@ -42,6 +52,11 @@ local function notes(facts)
   end
   if facts.data.state ~= "present" then
     out[#out + 1] = "no data sets yet: recipes run on the small bundled set; --data DIR or HWB_DATA names a folder"
+  end
+  if facts.ranks.ok and not facts.ranks.launcher then
+    out[#out + 1] = "no mpirun on PATH to start several processes: apt-get install openmpi-bin"
+  elseif not facts.ranks.ok then
+    out[#out + 1] = "for several processes: apt-get install libopenmpi-dev openmpi-bin, and build again"
   end
   if not facts.busted then out[#out + 1] = "Lua specs need busted: apt-get install lua-busted" end
   return out
@@ -62,8 +77,10 @@ local function show(facts)
     {"data folder", facts.data.folder .. " (" .. facts.data.state .. ")"}})
   print("\nDevices")
   for _, device in ipairs(facts.devices) do
-    print(("  %-5s %s"):format(device.name, device.ok and "ready" or device.why))
+    print(("  %-5s %s"):format(device.name, device.ok and (device.is ~= "" and device.is or "ready") or device.why))
   end
+  print("\nSeveral processes (mpirun -np N hwb run ...)")
+  print(("  %-5s %s"):format(facts.ranks.name, facts.ranks.ok and "ready: " .. facts.ranks.library or facts.ranks.why))
   local list = notes(facts)
   if #list > 0 then print("\nNotes") end
   for _, line in ipairs(list) do print("  " .. line) end
