@@ -61,7 +61,7 @@ enum { HWB_FUSED_MAX_IN = 16, HWB_FUSED_MAX_INSTR = 64, HWB_FUSED_MAX_OUT = 8 };
  *   conv trio: an optional third input of the result's shape and dtype is added
  *   to the result (out = op(in0, in1) + in2); in2 and out may be one buffer.
  *   Where the backend takes pairs, four inputs are a sum of two, op(in0, in1) +
- *   op(in2, in3), of the same shapes, to which a fifth is added.
+ *   op(in2, in3), of the same shapes but for a leading K, to which a fifth is added.
  *   fused: `fused` is set; in/out follow its inputs and outputs. */
 typedef struct hwb_kdesc {
     hwb_op op;

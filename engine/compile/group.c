@@ -96,6 +96,12 @@ static void accumulate_sums(const hwb_graph *g, hwb__groups *q, const int *uses)
     }
 }
 
+/* Equal but for a leading K that one of them may lack. */
+static bool same_but_k(const hwb_shape *a, const hwb_shape *b) {
+    return a->ndim >= 4 && b->ndim >= 4 &&
+           memcmp(a->dim + a->ndim - 4, b->dim + b->ndim - 4, 4 * sizeof *a->dim) == 0;
+}
+
 /* One kernel for two convolutions of which the second adds to the first's result,
  * as in F(x',w) + F(x,w').  The first has no other reader, so no cycle can arise. */
 static void pair_sums(const hwb_graph *g, hwb__groups *q) {
@@ -106,7 +112,7 @@ static void pair_sums(const hwb_graph *g, hwb__groups *q) {
         bool alike = a->op == b->op && hwb_dtype_is_float(a->dtype) && q->pair[v] == HWB_NONE &&
                      memcmp(&a->attrs, &b->attrs, sizeof a->attrs) == 0;
         for (int i = 0; alike && i < 2; i++)
-            alike = hwb_shape_equal(&g->nodes[a->in[i]]->shape, &g->nodes[b->in[i]]->shape) &&
+            alike = same_but_k(&g->nodes[a->in[i]]->shape, &g->nodes[b->in[i]]->shape) &&
                     a->attrs.pad_lo[i] >= 0 && a->attrs.pad_hi[i] >= 0;
         if (!alike) continue;
         q->pair[id] = v;

@@ -91,7 +91,8 @@ static inline void check_run_pair(hwb_ctx *ctx, hwb_device *dev, const check *c,
         assert_ok(ctx, dev->backend->prepare(ctx, dev->state, &kernel, &d));
         assert_ok(ctx, dev->backend->run(ctx, dev->state, kernel, data, versions, to));
         dev->backend->kernel_free(dev->state, kernel);
-        data[0] = in[2], data[1] = in[3], data[2] = to[0];
+        for (int j = 0; j < 2; j++) v[j] = c->in[2 + j], data[j] = in[2 + j];
+        data[2] = to[0];
     }
 }
 

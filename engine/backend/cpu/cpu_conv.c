@@ -77,7 +77,7 @@ hwb__conv_geom hwb__conv_geom_of(const hwb_kdesc *desc) {
         g.pad_lo[i] = a->pad_lo[i];
         g.pad_hi[i] = a->pad_hi[i];
     }
-    if (kx && ky && !kw) { /* fold K into the images */
+    if (kx && ky && !kw && !g.pair) { /* fold K into the images */
         g.n *= kx;
         kx = ky = 0;
     }
@@ -87,6 +87,10 @@ hwb__conv_geom hwb__conv_geom_of(const hwb_kdesc *desc) {
     g.x_step = kx ? hwb__conv_x_size(&g) : 0;
     g.y_step = ky ? hwb__conv_y_size(&g) : 0;
     g.w_step = kw ? hwb__conv_w_size(&g) : 0;
+    for (int i = 0; g.pair && i < 2; i++) {
+        const hwb_shape *s = &desc->in[2 + i].shape;
+        g.pair_step[i] = s->ndim == 5 ? hwb_shape_numel(s) / s->dim[0] : 0;
+    }
     return g;
 }
 

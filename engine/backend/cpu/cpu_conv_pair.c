@@ -44,6 +44,7 @@ hwb_status hwb__cpu_conv_pair_prepare(hwb_ctx *ctx, hwb__cpu_state *state, hwb__
     one.n_in = k->add ? 3 : 2;
     one.stable = desc->stable & 3u;
     hwb_status status = hwb__cpu_conv_prepare(ctx, state, &k->first, &one);
+    for (int i = 0; i < 2; i++) in[i] = desc->in[2 + i];
     one.n_in = 3;
     one.stable = desc->stable >> 2 & 3u;
     if (status == HWB_OK) status = hwb__cpu_conv_prepare(ctx, state, &k->second, &one);

@@ -87,8 +87,8 @@ hwb_status hwb__cpu_reduce_prepare(hwb_ctx *ctx, hwb__cpu_state *state, hwb__cpu
 
 /* The three operands of a member of the conv trio, whichever of them is the
  * result: x[N,C,H,W], w[O,C/g,kh,kw], y[N,O,OH,OW].  loops evaluations, each
- * moving on by the byte steps (0: shared by all).  A K that can be folded into
- * the images is in n already. */
+ * moving on by the steps (0: shared by all).  A K that can be folded into the images
+ * is in n already, but for a sum of two. */
 typedef struct hwb__conv_geom {
     hwb_op op;
     hwb_dtype dtype;
@@ -97,8 +97,9 @@ typedef struct hwb__conv_geom {
     int64_t kernel[2], stride[2], dilation[2], pad_lo[2], pad_hi[2];
     int64_t loops;
     int64_t x_step, w_step, y_step; /* elements */
-    bool pair;                      /* a sum of two, of other operands alike */
-    bool add;                       /* the accumulate input is there */
+    bool pair;                      /* a sum of two; these are the steps of in2 and in3 */
+    int64_t pair_step[2];
+    bool add; /* the accumulate input is there */
 } hwb__conv_geom;
 
 hwb__conv_geom hwb__conv_geom_of(const hwb_kdesc *desc);

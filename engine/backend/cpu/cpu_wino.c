@@ -182,13 +182,14 @@ static hwb_status wino_run(hwb_ctx *ctx, hwb__cpu_kernel *kernel, const void *co
     (void)ctx;
     (void)versions;
     bool data = c->op == HWB_OP_CONV_BWD_DATA, gradient = c->op == HWB_OP_CONV_BWD_WEIGHTS;
-    int64_t step0 = data ? c->y_step : c->x_step, step1 = gradient ? c->y_step : c->w_step;
+    int64_t from[2][2] = {{data ? c->y_step : c->x_step, gradient ? c->y_step : c->w_step},
+                          {c->pair_step[0], c->pair_step[1]}};
     int64_t step = gradient ? c->w_step : data ? c->x_step : c->y_step;
     for (int64_t i = 0; i < c->loops; i++) {
         terms t = {.n = c->pair ? 2 : 1, .out = (float *)out[0] + i * step};
         for (int j = 0; j < t.n; j++) {
-            t.a[j] = (const float *)in[2 * j] + i * step0;
-            t.b[j] = (const float *)in[2 * j + 1] + i * step1;
+            t.a[j] = (const float *)in[2 * j] + i * from[j][0];
+            t.b[j] = (const float *)in[2 * j + 1] + i * from[j][1];
         }
         if (c->add) t.more = (const float *)in[2 * t.n] + i * step;
         if (gradient) (k->wide ? gradient_wide : gradient_few)(k, &t);
