@@ -93,6 +93,7 @@ static const hwb_backend CUDA = {
     .capture_end = hwb__cuda_capture_end,
     .capture_run = hwb__cuda_capture_run,
     .capture_free = hwb__cuda_capture_free,
+    .comm = &hwb__cuda_comm,
 };
 
 HWB_API const hwb_backend *hwb_backend_entry(uint32_t abi, const hwb_host *host);

@@ -114,6 +114,7 @@ static hwb_status open_on(hwb_ctx *ctx, hwb__cuda *s) {
     HWB_CUDA_TRY(ctx, cudaStreamCreateWithFlags(&s->stream, cudaStreamNonBlocking));
     HWB_TRY(hwb__cuda_pool_new(ctx, &s->pool));
     HWB_CUDA_TRY(ctx, cudaMallocHost((void **)&s->host_fault, sizeof(*s->host_fault)));
+    HWB_CUDA_TRY(ctx, cudaMallocHost(&s->bounce, HWB__CUDA_BOUNCE));
     if (!(s->fault = hwb__cuda_mem_alloc(ctx, s, sizeof(*s->fault)))) return HWB_ENOMEM;
     HWB_CUDA_TRY(ctx, cudaMemsetAsync(s->fault, 0, sizeof(*s->fault), s->stream));
     return HWB_OK;
@@ -139,6 +140,7 @@ void hwb__cuda_close(void *state) {
     if (s->dnn) cudnnDestroy(s->dnn);
     hwb__cuda_mem_free(s, s->fault);
     if (s->host_fault) cudaFreeHost(s->host_fault);
+    if (s->bounce) cudaFreeHost(s->bounce);
     hwb__cuda_pool_free(s->pool);
     if (s->stream) cudaStreamDestroy(s->stream);
     free(s);

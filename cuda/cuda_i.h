@@ -35,8 +35,8 @@
  *            cudnnGetConvolution{Forward,BackwardData,BackwardFilter}WorkspaceSize
  *            cudnnConvolution{Forward,BackwardData,BackwardFilter}
  *   nccl     dlopen("libnccl.so.2") when a group of processes is made: ncclGetUniqueId
- *            ncclCommInitRank ncclAllReduce ncclBroadcast ncclCommGetAsyncError ncclCommAbort
- *            ncclCommDestroy ncclGetErrorString
+ *            ncclCommInitRankConfig ncclReduce ncclBroadcast ncclCommGetAsyncError
+ *            ncclCommAbort ncclCommDestroy ncclGetErrorString
  */
 #ifndef HWB_CUDA_I_H
 #define HWB_CUDA_I_H
@@ -50,6 +50,7 @@
 /* ---- state of a context on its device (cuda_device.c) --------------------------- */
 
 enum { HWB__CUDA_MIN_CC = 75 }; /* 7.5, the oldest that CUDA 13 compiles for */
+enum { HWB__CUDA_BOUNCE = 1 << 20 };
 
 typedef struct hwb__cuda_pool hwb__cuda_pool; /* cuda_memory.c */
 
@@ -65,6 +66,7 @@ typedef struct hwb__cuda {
     hwb__cuda_pool *pool;
     int64_t *fault;      /* device: what an index kernel found wrong, see cuda_index.c */
     int64_t *host_fault; /* pinned copy */
+    void *bounce;        /* pinned, for small results */
     void *scratch;       /* shared by the kernels of the stream, grown at prepare */
     size_t scratch_bytes;
 } hwb__cuda;
@@ -213,5 +215,9 @@ hwb_status hwb__cuda_capture_begin(hwb_ctx *ctx, void *state);
 hwb_status hwb__cuda_capture_end(hwb_ctx *ctx, void *state, hwb_capture **out);
 hwb_status hwb__cuda_capture_run(hwb_ctx *ctx, void *state, hwb_capture *c);
 void hwb__cuda_capture_free(void *state, hwb_capture *c);
+
+/* ---- several processes (cuda_nccl.c) -------------------------------------------------------------- */
+
+extern const hwb_device_comm hwb__cuda_comm;
 
 #endif

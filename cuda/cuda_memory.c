@@ -7,8 +7,8 @@
  * one is done.  When the device is out of memory the lists are given back and the
  * request is tried once more.
  *
- * Copies from the host go through cudaMemcpyAsync, which takes pageable memory
- * as it is when it returns, so the host may write on.  mem_get waits.
+ * Copies from the host go through cudaMemcpyAsync, which has staged pageable memory
+ * when it returns, so the host may write on.  mem_get waits.
  */
 #include "cuda_i.h"
 
@@ -214,10 +214,18 @@ hwb_status hwb__cuda_sync(hwb_ctx *ctx, void *state) {
     return check_fault(ctx, s);
 }
 
+/* Small results come through pinned memory behind the work in flight; a copy into
+ * pageable memory would wait inside the call, so large ones are fetched afterwards. */
 hwb_status hwb__cuda_mem_get(hwb_ctx *ctx, void *state, void *host, const void *src, size_t bytes) {
     hwb__cuda *s = state;
+    const bool small = bytes <= HWB__CUDA_BOUNCE;
     HWB_CUDA_TRY(ctx, cudaSetDevice(s->index));
-    if (bytes)
-        HWB_CUDA_TRY(ctx, cudaMemcpyAsync(host, src, bytes, cudaMemcpyDeviceToHost, s->stream));
-    return hwb__cuda_sync(ctx, state);
+    if (bytes && small)
+        HWB_CUDA_TRY(ctx,
+                     cudaMemcpyAsync(s->bounce, src, bytes, cudaMemcpyDeviceToHost, s->stream));
+    HWB_TRY(hwb__cuda_sync(ctx, state));
+    if (bytes && small) memcpy(host, s->bounce, bytes);
+    if (small) return HWB_OK;
+    HWB_CUDA_TRY(ctx, cudaMemcpyAsync(host, src, bytes, cudaMemcpyDeviceToHost, s->stream));
+    return hwb__cuda_check(ctx, cudaStreamSynchronize(s->stream), "a copy to the host");
 }

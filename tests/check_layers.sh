@@ -12,7 +12,7 @@
 #                          layouts of graph/image_i.h and the table of
 #                          comm/device.h; never ad
 #   compile and above      see backends through backend/backend.h alone
-#   cuda/                  base and backend/backend.h
+#   cuda/                  base, backend/backend.h and comm/device.h
 #   engine/                no Lua, no CUDA, no terminal
 set -u
 root=${1:-$(cd "$(dirname "$0")/.." && pwd)}
@@ -63,7 +63,7 @@ BEGIN {
     allow("spectral", below " spectral")
     allow("optim", below " optim")
     allow("quant", below " quant")
-    allow("cuda", "base cuda backend/backend.h")
+    allow("cuda", "base cuda backend/backend.h comm/device.h")
 }
 
 FNR == 1 {
