@@ -187,9 +187,12 @@ static void winograd(void **state) {
             c.exact_threads = true;
             assert_uses(&c, "winograd", true);
             check_kernel(&c);
+            if (i > 4) continue;
             run_pair(ops[j], &shapes[i], HWB_F32, true, 0, accumulate, use_best);
-            if (i < 3) run_pair(ops[j], &shapes[i], HWB_F32, true, 2, accumulate, use_best);
+            if (i < 2) run_pair(ops[j], &shapes[i], HWB_F32, true, 2, accumulate, use_best);
             run_pair(ops[j], &shapes[i], HWB_F32, true, 0, (accumulate + 1) % 3, use_avx2);
+            c.setup = use_avx2;
+            check_kernel(&c);
         }
     for (int j = 0; j < 3; j++)
         for (int accumulate = 0; accumulate < 3; accumulate++) {
