@@ -5,7 +5,7 @@
 --
 -- Every cell is a run of absa_resnet20.lua with a folder of its own in cells/.  A stopped
 -- table goes on with `hwb run --resume DIR`: finished cells stay, the one under way goes on
--- from its last checkpoint.  At 128 only BL is run: the others are the same there.
+-- from its last checkpoint.  At 128 only BL is run, as in the publication.
 local large, cells = require "hwb.study.large_batch", require "hwb.study.cells"
 
 return {

@@ -176,8 +176,8 @@ function large.check_methods(methods)
   end
 end
 
---- The cells {method=, batch=} of a table, batch by batch; the smallest has BL alone, since
--- no method differs from it there.
+--- The cells {method=, batch=} of a table, batch by batch; 128 has BL alone, as in
+-- the publication: no batch can grow there.
 function large.cells(methods, batches)
   local list = {}
   for _, b in ipairs(batches) do large.check_batch(b) end
