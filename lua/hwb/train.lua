@@ -23,7 +23,7 @@ local times = require "hwb.train_times"
 
 local defaults = {
   val = false, epochs = 1, batch = 128, micro = false, loss = "cross_entropy", augment = false,
-  seed = 0, schedule = false, bn = "ghost", callback = false, workers = 2, shuffle = true,
+  seed = 0, schedule = false, bn = "ghost", callback = false, workers = false, shuffle = true,
   drop_last = true, eval_batch = 250, resume = false, controller = false, adversarial = false,
   run = false, name = "train", save_every = 1,
 }
@@ -259,7 +259,8 @@ end
 --   loss         "cross_entropy", "mse" or function(output, target)
 --   schedule     function of hwb.optim: step, cosine, linear, warmup
 --   augment      {crop=4, flip=true, cutout=8}; {resized=true} for image folders: a random
---                part of each; shuffle=true; drop_last=true; workers=2
+--                part of each; shuffle=true; drop_last=true
+--   workers      threads that make batches: 2, with a GPU one a core and at most 16
 --   seed=0       of order, augmentation and dropout
 --   bn           "ghost": batch norms see the micro-batch, "whole": all samples of an
 --                update at once (one program run: memory for all of them), "eval":

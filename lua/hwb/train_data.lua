@@ -7,6 +7,7 @@
 --     feed:resize(n)   samples of a micro-batch from the next open on
 
 local hwb = require "hwb"
+local sys = require "hwb.sys"
 
 local Feed = {}
 Feed.__index = Feed
@@ -50,6 +51,15 @@ local function from_loader(loader, count, batch, drop)
     end }
 end
 
+-- A device of its own leaves the cores to the loader, and needs them: decoding photographs
+-- takes longer than training on them.
+local function workers_of(o)
+  if o.workers then return o.workers end
+  local device = hwb.device()
+  if device == "cpu" or device == "ref" then return 2 end
+  return math.max(2, math.min(sys.cpu().cores // hwb.comm.place().local_size, 16))
+end
+
 local function make(o, size)
   local data = o.data
   if type(data) == "function" then return from_function(data) end
@@ -68,7 +78,7 @@ local function make(o, size)
   -- Leaving out a short last batch is done here: a resized batch leaves out no more.
   local drop = o.drop_last and #data >= size
   local loader = data:loader{ batch = size, shuffle = o.shuffle, seed = o.seed, split = true,
-    augment = o.augment or nil, workers = o.workers }
+    augment = o.augment or nil, workers = workers_of(o) }
   local feed = from_loader(loader, #data, size, drop)
   feed.dataset = data
   return feed

@@ -110,7 +110,7 @@ function hwb.optim.warmup(options) end
 ---@field name? string of this training in the run, default "train"
 ---@field save_every? number epochs between checkpoints, default 1
 ---@field eval_batch? integer default 250
----@field workers? integer threads that make batches; default 2
+---@field workers? integer threads that make batches; default 2, with a GPU one a core and at most 16
 
 --- Trains a model in place and leaves it in evaluation mode.
 ---@param options hwb.TrainOptions
