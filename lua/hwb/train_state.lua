@@ -40,8 +40,8 @@ end
 function state.snapshot(self)
   local s = { seed = self.o.seed, state = plain(self.state), micro_steps = self.micro_steps,
     pending = self.pending, nominal = self.nominal, row = self.row and plain(self.row),
-    mark = self.mark,
-    epoch = self.state.epoch, stopped = self.stopped, times = self.clock:get(), controller = save_controller(self.o.controller) }
+    mark = self.mark, epoch = self.state.epoch, stopped = self.stopped, times = self.clock:get(),
+    controller = save_controller(self.o.controller) }
   s.steps, s.vectors = self.trainer:state()
   if self.pending > 0 then s.gradient = self.trainer:flat_gradient():clone() end
   return s
