@@ -64,7 +64,16 @@ static void be_silent(program *p) {
     lua_settop(p->L, 0);
 }
 
+/* By the launcher's word, before the ranks know each other. */
+static bool is_first(void) {
+    static const char *const names[] = {"OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (getenv(names[i])) return atoi(getenv(names[i])) == 0;
+    return true;
+}
+
 static int refuse(const char *way, const char *by, const char *why) {
+    if (!is_first()) return hwb_status_exit_code(HWB_EDEVICE);
     if (strcmp(way, "auto") == 0)
         fprintf(stderr, "hwb: started as one of several processes (%s), but %s\n", by, why);
     else fprintf(stderr, "hwb: --comm %s: %s\n", way, why);
@@ -124,8 +133,11 @@ int ranks_close(program *p, int status) {
     fflush(stdout);
     hwb_comm_end(ctx, &own, PATIENCE, fates);
     status = own.exit_code;
-    for (int r = 0; r < here.size; r++)
+    for (int r = 0; r < here.size; r++) {
         if (status == 0) status = fates[r].known ? fates[r].exit_code : 8;
+        /* stopped together, by a SIGTERM that only some of them were sent */
+        if (status == 130 && fates[r].known && fates[r].exit_code == 143) status = 143;
+    }
     if (here.rank == 0) show_others(here.size, fates);
     else if (own.exit_code && !own.passed && !fates[0].known)
         fprintf(stderr, "hwb: rank %d: %s\n", here.rank, own.message);
