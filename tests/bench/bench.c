@@ -4,8 +4,9 @@
  * usage: bench list | machine | CASE [key=value...]
  *   net=resnet20|resnet50|bert  batch=  side=  k=  iterations=  probes=  steps=
  *   images=  micro= (samples a piece)  bits=      the sizes of bench_cases.c
- *   repeat=5  threads=2  smoke=1 (one run of a few samples)  dump=1 (kernels with their times, on stderr)
+ *   repeat=5 (0: the warm-up counts)  threads=2  smoke=1 (one run of a few samples)  dump=1 (kernels with their times, on stderr)
  *   tensors=FILE (parameters by name)  cifar=DIR (which holds cifar-10-batches-bin)
+ *   device=cuda (default $HWB_DEVICE or cpu)  math=float32|tf32|bf16 (inside products on a GPU)
  *
  * One JSON line: median, least and greatest seconds of `repeat` runs after a
  * warm-up, least processor seconds of all threads, seconds of the warm-up
@@ -127,25 +128,34 @@ static void dump_programs(bench *b, bool print) {
 static void print_line(bench *b, const double *wall, double cpu, double first, double mib,
                        size_t before) {
     double account = (double)(hwb_memory(b->ctx).peak - before) / 1048576.0;
-    printf("{\"case\": \"%s\", \"net\": \"%s\", \"repeat\": %lld, \"threads\": %lld, "
+    printf("{\"case\": \"%s\", \"net\": \"%s\", \"device\": \"%s\", \"math\": \"%s\", \"repeat\": "
+           "%lld, \"threads\": %lld, "
            "\"seconds_median\": %.5f, \"seconds_min\": %.5f, \"seconds_max\": %.5f, "
            "\"cpu_s_min\": %.5f, \"first_s\": %.4f, \"peak_mib\": %.1f, \"account_mib\": %.1f, "
            "\"model_mib\": %.1f, \"gmacs\": %.4f, \"gbytes\": %.4f, \"check\": [",
-           b->what->name, b->net_name, (long long)b->repeat, (long long)b->threads,
-           wall[b->repeat / 2], wall[0], wall[b->repeat - 1], cpu, first, mib, account,
-           (double)before / 1048576.0, b->macs / 1e9, b->bytes / 1e9);
+           b->what->name, b->net_name, b->device, b->math ? b->math : "float32",
+           (long long)b->repeat, (long long)b->threads, wall[b->repeat / 2], wall[0],
+           wall[b->repeat - 1], cpu, first, mib, account, (double)before / 1048576.0, b->macs / 1e9,
+           b->bytes / 1e9);
     for (int i = 0; i < MAX_CHECKS && b->what->checks[i]; i++)
         printf("%s%.9g", i ? ", " : "", b->check[i]);
     puts("]}");
 }
 
 static void measure(bench *b) {
-    double *wall = malloc((size_t)b->repeat * sizeof *wall), least = INFINITY;
+    double *wall = malloc((size_t)(b->repeat + 1) * sizeof *wall), least = INFINITY;
     size_t before = hwb_memory(b->ctx).live;
     hwb_memory_reset_peak(b->ctx);
-    double base = resident_base(), start = hwb_seconds();
+    double base = resident_base(), start = hwb_seconds(), first_cpu = cpu_seconds();
     b->what->run(b);
     double first = hwb_seconds() - start;
+    if (b->repeat == 0) { /* the warm-up is the run */
+        wall[b->repeat++] = first;
+        least = cpu_seconds() - first_cpu;
+        print_line(b, wall, least, first, resident("VmHWM") - base, before);
+        free(wall);
+        return;
+    }
     dump_programs(b, false);
     for (int64_t i = 0; i < b->repeat; i++) {
         double cpu = cpu_seconds();
@@ -191,7 +201,11 @@ static void read_options(bench *b, int argc, char **argv) {
                    {"repeat", &b->repeat},         {"threads", &b->threads}};
     struct {
         const char *name, **to;
-    } words[] = {{"net", &b->net_name}, {"tensors", &b->tensors}, {"cifar", &b->cifar}};
+    } words[] = {{"net", &b->net_name},
+                 {"tensors", &b->tensors},
+                 {"cifar", &b->cifar},
+                 {"device", &b->device},
+                 {"math", &b->math}};
     for (int i = 2; i < argc; i++) {
         char *eq = strchr(argv[i], '=');
         bool known = false;
@@ -208,7 +222,20 @@ static void read_options(bench *b, int argc, char **argv) {
         }
         if (!known) usage("no option ", argv[i]);
     }
-    if (b->repeat < 1) usage("repeat= must be at least ", "1");
+    if (b->repeat < 0) usage("repeat= must be at least ", "0");
+}
+
+static void open_device(bench *b) {
+    static const char *const names[] = {"float32", "tf32", "bf16"};
+    hwb_device_options o = {HWB_MATH_EXACT, false};
+    bool known = !b->math;
+    if (!b->device) b->device = getenv("HWB_DEVICE");
+    if (!b->device || !*b->device) b->device = "cpu";
+    for (int i = 0; b->math && i < 3; i++)
+        if (strcmp(b->math, names[i]) == 0) o.math = (hwb_math)i, known = true;
+    if (!known) usage("math= is none of float32, tf32, bf16: ", b->math);
+    bench_must(b, hwb_device_configure(b->ctx, &o), "device");
+    bench_must(b, hwb_set_device(b->ctx, b->device), "device");
 }
 
 static void list_cases(void) {
@@ -243,6 +270,7 @@ int main(int argc, char **argv) {
     }
     if (hwb_ctx_new(&b.ctx) != HWB_OK) return 1;
     hwb_set_threads(b.ctx, (int)b.threads);
+    open_device(&b);
     open_case(&b);
     measure(&b);
     close_case(&b);

@@ -43,6 +43,7 @@ struct bench {
     int64_t repeat, threads;
     bool dump;
     const char *tensors, *cifar; /* files, or NULL: formulas */
+    const char *device, *math;   /* of backend.h */
     net *net;
     hwb_model *model;
     hwb_tensor *x, *y;

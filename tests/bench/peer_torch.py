@@ -6,7 +6,7 @@ usage: peer_torch.py [--list] [--case NAME,...] [--way NAME,...] [--repeat N] [-
 
 One JSON line a (case, way):
   case, way; seconds_median, seconds_min, seconds_max over --repeat runs after
-  one warm-up; cpu_s_min: processor seconds of all threads in the least run,
+  one warm-up (--repeat 0: the warm-up itself); cpu_s_min: processor seconds of all threads in the least run,
   which says more than the wall clock on a machine with other work;
   setup_s: work done once per batch that every later vector reuses (building
   the gradient graph); first_s: the warm-up, compilation included;
@@ -134,10 +134,10 @@ def child(args):
     t = time.perf_counter()
     step = getattr(peer_cases, function)(task)
     setup = time.perf_counter() - t
-    t = time.perf_counter()
+    t, c = time.perf_counter(), time.process_time()
     check = step()
     first = time.perf_counter() - t
-    times, cpu = [], []
+    times, cpu = ([], []) if args.repeat else ([first], [time.process_time() - c])
     for _ in range(args.repeat):
         t, c = time.perf_counter(), time.process_time()
         check = step()
