@@ -8,6 +8,7 @@
 #ifndef HWB_BENCH_H
 #define HWB_BENCH_H
 
+#include "backend/backend.h"
 #include "curvature/curvature_i.h"
 #include "nets.h"
 #include "optim/optim.h"
