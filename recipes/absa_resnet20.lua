@@ -19,12 +19,14 @@ return {
     test_images = { default = 10000, smoke = 100, help = "test images" },
     lr = { default = 0.1, help = "learning rate of the micro-batch" },
     probe = { default = 128, smoke = 32, help = "training images for the eigenvalue, always the same" },
+    baseline = { default = "", help = "folder of the run of this recipe that the speed-up refers to" },
     compat = { default = "none", choices = { "none", "hessianflow" },
       help = "the published program's eigenvalues and left-over micro-batches (see hwb.batch)" },
   },
 
   run = function(hwb, args, run)
     large.check_batch(args.batch)
+    local times = { args.baseline ~= "" and large.finished(args.baseline) or nil }
     -- pixels within 0..1 and no augmentation, as the published program has it
     local train, test, source, bundled = large.cifar10(args.images, args.test_images)
     run:print(("data: %s; weights: random"):format(source))
@@ -49,7 +51,8 @@ return {
       accuracy = 100 * s.accuracy, updates = s.updates, published_accuracy = known[1],
       published_updates = known[2] } }, { "method", "batch", "epochs", "accuracy", "updates",
       "published_accuracy", "published_updates" })
-    large.time_table(run, { { name = args.method, times = s.times } })
+    times[#times + 1] = { name = ("%s %d"):format(args.method, args.batch), times = s.times }
+    large.time_table(run, times)
     local title = ("%s, batch up to %d"):format(args.method:upper(), args.batch)
     run:figure("batch", large.batch_figure(history, title))
     local lambda = large.lambda_figure(history, title)

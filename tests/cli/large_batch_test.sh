@@ -25,6 +25,13 @@ holds 'v.method == "absa"' 'v.updates == 6' 'v.updates_fractional == 6' 'v.epoch
     'v.bn == "ghost" and v.bn_batch == 128' 'v.times.train.hessian > 0' 'v.published.accuracy == nil'
 ok "the weights" [ -s runs/latest/resnet20.safetensors ]
 weights=$(readlink -f runs/latest)/resnet20.safetensors
+run run "$recipes/absa_resnet20.lua" --smoke --set method=bl --set batch=128 --set epochs=1 \
+    --set baseline="$(readlink -f runs/latest)"
+is 0
+out_has "absa 512" "bl 128"
+run run "$recipes/absa_resnet20.lua" --smoke --set baseline=missing
+is 3
+err_has "missing: no folder of a finished run"
 run run "$recipes/absa_resnet20.lua" --smoke --set batch=1000
 is 2
 err_has "no multiple of 128"

@@ -151,6 +151,16 @@ function large.named(row, name)
   return copy
 end
 
+--- The training of a finished run of absa_resnet20 as {name=, times=}.
+function large.finished(folder)
+  local r = require("hwb.records").read((folder:gsub("/+$", "")))
+  local result = r and r.result
+  if not (result and result.times and result.times.train) then
+    sys.raise("EIO", ("%s: no folder of a finished run of absa_resnet20"):format(folder))
+  end
+  return { name = ("%s %d"):format(result.method, result.largest_batch), times = result.times.train }
+end
+
 --- The table "time" of trainings {{name=, times=}, ...}, the baseline first: seconds of
 -- each part, their total, and how many times faster than the baseline.
 function large.time_table(run, list)
