@@ -75,7 +75,8 @@ static const char *onednn_isa(void) {
     }
 }
 
-/* cpu() -> {model, cores, isa, threads, blas_threading, blas_threads} */
+/* cpu() -> {model, cores, isa, threads, blas_threading, blas_threads, convolutions, wait_policy,
+ * memory} */
 static int facts_cpu(lua_State *L) {
     char line[256], model[256] = "unknown";
     FILE *f = fopen("/proc/cpuinfo", "r");
@@ -102,6 +103,8 @@ static int facts_cpu(lua_State *L) {
     lua_setfield(L, -2, "blas_threading");
     lua_pushinteger(L, openblas_get_num_threads());
     lua_setfield(L, -2, "blas_threads");
+    lua_pushstring(L, hwb_backend_cpu_convolutions());
+    lua_setfield(L, -2, "convolutions");
     const char *wait = getenv("OMP_WAIT_POLICY");
     lua_pushstring(L, wait ? wait : "default");
     lua_setfield(L, -2, "wait_policy");

@@ -157,7 +157,8 @@ void usage_man(FILE *out, const char *version) {
     fprintf(out, ".fi\n.SH ENVIRONMENT\n.TP\n.B HWB_DATA\ndata folder\n.TP\n.B HWB_DEVICE, "
                  "HWB_THREADS, HWB_SEED\nas the options of these names\n.TP\n.B HWB_HOME\nfolder "
                  "that holds lua/hwb\n.TP\n.B HWB_HISTORY\nhistory file of the session; empty: "
-                 "none\n.TP\n.B NO_COLOR\nno colours\n");
+                 "none\n.TP\n.B HWB_WINOGRAD\n0: the CPU computes every convolution by the direct "
+                 "method\n.TP\n.B NO_COLOR\nno colours\n");
 }
 
 /* ---- completion scripts ----------------------------------------------------------------- */

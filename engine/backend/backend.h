@@ -149,6 +149,9 @@ typedef const hwb_backend *(*hwb_backend_entry_fn)(uint32_t abi, const hwb_host 
 /* The compiled-in backends. */
 HWB_API const hwb_backend *hwb_backend_ref(void);
 HWB_API const hwb_backend *hwb_backend_cpu(void);
+/* How the CPU backend does 3x3 float32 convolutions of stride 1: "winograd", or "direct"
+ * (HWB_WINOGRAD=0, or a processor without AVX2). */
+HWB_API const char *hwb_backend_cpu_convolutions(void);
 
 /* A backend opened on this context, by name ("ref", "cpu", "cuda"): opened at
  * first use, kept by the context.  HWB_EDEVICE with the reason when absent. */

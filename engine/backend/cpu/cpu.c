@@ -75,6 +75,10 @@ static const hwb__wino *choose_wino(const hwb__vec *vec) {
     return NULL;
 }
 
+const char *hwb_backend_cpu_convolutions(void) {
+    return choose_wino(choose_vec()) ? "winograd" : "direct";
+}
+
 /* Bytes of the third-level cache as Linux tells it (sysconf counts all caches of
  * the socket on some machines); 32 MiB where it does not. */
 static int64_t last_cache(void) {
