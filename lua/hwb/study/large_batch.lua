@@ -1,5 +1,5 @@
 --- What the large-batch recipes share: the published table, the schedule of a training
--- with a batch-size controller, its figures.
+-- with a batch-size controller, numbers of updates, tables and figures of results.
 --
 -- The published numbers are those of Yao et al. 2018 (arXiv:1810.01021); its code,
 -- HessianFlow, fixes what the text leaves open: micro-batches of 128 images added up
@@ -56,9 +56,6 @@ function large.schedule(epochs)
   return { milestones = milestones, warmup = 5 * epochs / 90,
     patience = math.max(1, (10 * epochs + 89) // 90) }
 end
-
----------------------------------------------------------------------------
--- one training
 
 ---------------------------------------------------------------------------
 -- data
@@ -126,9 +123,9 @@ function large.known(batch, method) return (large.published[batch] or {})[method
 large.updates_note = [[
 fewest and most are numbers of updates without training; BL, FB and GG depend on the epochs alone, ABS
 and ABSA on the eigenvalues: fewest if they halve in every epoch, most if only patience lets the batch
-grow.  Counted as the publication does, in 128ths of the batch: BL and FB of all images, the others of
-whole micro-batches.  hwb makes a smaller update of what an epoch leaves over, so that its own numbers
-of updates are a little larger (`updates`); `updates_fractional` is the publication's way of counting.
+grow.  Counted as the publication does: images over batch, summed over the epochs and cut off; BL and FB
+of all images, the others of whole micro-batches of 128.  hwb makes a smaller update of what an epoch
+leaves over, so that it makes a few more (`updates`; `updates_fractional` counts as published).
 Published numbers are those of 90 epochs of the 50,000 CIFAR-10 images.]]
 
 ---------------------------------------------------------------------------
@@ -197,6 +194,7 @@ function large.cells(methods, batches)
       if b > large.base or m == "bl" then list[#list + 1] = { method = m, batch = b } end
     end
   end
+  if #list == 0 then usage("argument methods: at %d there is bl alone", large.base) end
   return list
 end
 

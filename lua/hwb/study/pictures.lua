@@ -40,7 +40,7 @@ end
 -- root/train and root/val, or nil.
 local function open(root, o)
   local function folder(split)
-    return hwb.data.image_folder{ root = root .. "/" .. split, shorter = o.shorter, size = o.size, count = nil }
+    return hwb.data.image_folder{ root = root .. "/" .. split, shorter = o.shorter, size = o.size }
   end
   local train, why, code = folder("train")
   if not train then return nil, why, code end
