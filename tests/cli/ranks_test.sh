@@ -9,6 +9,7 @@ command -v mpirun >/dev/null || { echo "skipped: no mpirun (openmpi-bin)"; exit 
 }
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
 export OMPI_MCA_hwloc_base_binding_policy=none OMP_NUM_THREADS=1
+export ASAN_OPTIONS="${ASAN_OPTIONS-}:detect_leaks=0" # what Open MPI keeps until the end is not ours
 
 # ranks N WORDS…: mpirun -np N hwb WORDS…, as run; $seconds is how long it took
 ranks() {
