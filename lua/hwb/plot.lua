@@ -148,6 +148,18 @@ end
 
 local add = {}
 
+-- Ticks at whole numbers of 1..n, about eight of them.
+local function whole_ticks(n)
+  local step, unit = 1, 1
+  while n / step > 8 do
+    step = step == unit and 2 * unit or step == 2 * unit and 5 * unit or 10 * unit
+    if step == 10 * unit then unit = step end
+  end
+  local at = {}
+  for i = step, n, step do at[#at + 1] = i end
+  return at
+end
+
 local function xy(own, kind)
   own.x, own.y = list(own.x, "x"), list(own.y, "y")
   if own.y == nil then misuse("plot.%s: y is missing", kind) end
@@ -165,13 +177,15 @@ end
 function add.line(axes, own) engine(raw.line, axes, xy(own, "line")) end
 function add.scatter(axes, own) engine(raw.scatter, axes, xy(own, "scatter")) end
 
-function add.bars(axes, own)
+function add.bars(axes, own, settings)
   local values = rows(own.values or own.y, "values", true)
   local names = own.names or own.x
   local n = length_of(values[1])
   if names ~= nil and type(names) ~= "table" then misuse("plot.bars: names in a list, not a %s", type(names)) end
   if names and #names ~= n then misuse("plot.bars: %d names for %d bars", #names, n) end
   local minus = own.err_minus or own.err
+  local ticks = own.horizontal and "yticks" or "xticks"
+  if not names and n > 0 and settings[ticks] == nil then settings[ticks] = whole_ticks(n) end
   local styles = {}
   for g = 1, #values do
     if #values[g] ~= n then misuse("plot.bars: group %d has %d values, the first %d", g, #values[g], n) end
@@ -185,9 +199,10 @@ function add.bars(axes, own)
     horizontal = own.horizontal, numbers = own.numbers, span = own.span})
 end
 
-function add.hist(axes, own)
+function add.hist(axes, own, settings)
   own.values = list(own.values or own.x, "values")
   if not own.values then misuse("plot.hist: values is missing") end
+  if settings.ylabel == nil then settings.ylabel = own.density and "density" or "count" end
   engine(raw.hist, axes, style(own))
 end
 
@@ -212,7 +227,7 @@ function add.density(axes, own, settings)
   engine(raw.density, axes, style(own))
 end
 
-local function field(own, kind)
+local function field(own, kind, settings)
   if own.z == nil then misuse("plot.%s: z is missing", kind) end
   own.z = rows(own.z, "z")
   for r = 2, #own.z do
@@ -228,17 +243,24 @@ local function field(own, kind)
   end
   own.row_names, own.col_names = names(own.rows, #own.z, "rows"), names(own.cols, length_of(own.z[1]), "cols")
   own.x, own.y = list(own.x, "x"), list(own.y, "y")
+  local rows_n, cols_n = #own.z, length_of(own.z[1])
+  if not own.x and not own.col_names and settings.xticks == nil and cols_n > 0 then
+    settings.xticks = whole_ticks(cols_n)
+  end
+  if not own.y and not own.row_names and settings.yticks == nil and rows_n > 0 then
+    settings.yticks = whole_ticks(rows_n)
+  end
   return own
 end
 
-function add.heatmap(axes, own)
-  field(own, "heatmap")
+function add.heatmap(axes, own, settings)
+  field(own, "heatmap", settings)
   if own.rows and own.top_down == nil then own.top_down = true end
   engine(raw.heatmap, axes, own)
 end
 
-function add.contour(axes, own)
-  field(own, "contour")
+function add.contour(axes, own, settings)
+  field(own, "contour", settings)
   if type(own.levels) == "number" then own.level_count = own.levels
   elseif own.levels ~= nil then own.level_list = list(own.levels, "levels") end
   engine(raw.contour, axes, own)

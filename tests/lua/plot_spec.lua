@@ -196,4 +196,15 @@ describe("hwb.plot", function()
     collectgarbage()
     assert.is_true(collectgarbage("count") - before < 200)
   end)
+
+  it("names the axis of a histogram, and counts whole categories, rows and columns", function()
+    local function words(fig) return (fig:svg():gsub("<[^>]*>", " ")) end
+    assert.matches("count", words(hwb.plot.hist{values = {1, 2, 2, 3}}), 1, true)
+    assert.matches("density", words(hwb.plot.hist{values = {1, 2, 2, 3}, density = true}), 1, true)
+    assert.is_nil(words(hwb.plot.hist{values = {1, 2, 2, 3}, ylabel = "weights"}):find("count", 1, true))
+    assert.is_nil(words(hwb.plot.bars{values = {1, 2, 3}}):find("1.5", 1, true))
+    local z = {}
+    for r = 1, 12 do z[r] = {r, 2 * r, 3 * r} end
+    assert.is_nil(words(hwb.plot.heatmap{z = z, colorbar = false}):find(".5", 1, true))
+  end)
 end)
