@@ -202,7 +202,7 @@ describe("hwb.plot", function()
     assert.matches("count", words(hwb.plot.hist{values = {1, 2, 2, 3}}), 1, true)
     assert.matches("density", words(hwb.plot.hist{values = {1, 2, 2, 3}, density = true}), 1, true)
     assert.is_nil(words(hwb.plot.hist{values = {1, 2, 2, 3}, ylabel = "weights"}):find("count", 1, true))
-    assert.is_nil(words(hwb.plot.bars{values = {1, 2, 3}}):find("1.5", 1, true))
+    assert.is_nil(words(hwb.plot.bars{values = {10, 20, 30}}):find("1.5", 1, true))
     local z = {}
     for r = 1, 12 do z[r] = {r, 2 * r, 3 * r} end
     assert.is_nil(words(hwb.plot.heatmap{z = z, colorbar = false}):find(".5", 1, true))
