@@ -63,6 +63,25 @@ function M.metrics(dir)
   return out
 end
 
+-- Is `value` a list of records, all of them tables with names?
+local function is_rows(value)
+  if type(value) ~= "table" or #value == 0 then return false end
+  for _, row in ipairs(value) do
+    if type(row) ~= "table" or #row > 0 or next(row) == nil then return false end
+  end
+  return true
+end
+
+-- A result as people read it: {single values by path}, {{name=, rows=}, ...} by name.
+function M.parts(result)
+  local singles, tables = {}, {}
+  for key, value in pairs(result or {}) do
+    if is_rows(value) then tables[#tables + 1] = {name = tostring(key), rows = value} else singles[key] = value end
+  end
+  table.sort(tables, function(a, b) return a.name < b.name end)
+  return singles, tables
+end
+
 -- {a={b=1}} -> {["a.b"]=1}: leaves of nested tables by path
 function M.flatten(value, prefix, out)
   out, prefix = out or {}, prefix or ""

@@ -86,11 +86,23 @@ viewBox="0 0 %d %d" width="%d" height="%d" role="img" aria-label="%s">
     left, h - 6, escape(text.number(x0)), w - 8, h - 6, escape(text.number(x1)), table.concat(path))
 end
 
+-- What tells the series of one metric apart: the texts in its row.
+local function label_of(row)
+  local texts = {}
+  for _, value in pairs(row) do
+    if type(value) == "string" then texts[#texts + 1] = value end
+  end
+  table.sort(texts)
+  return #texts > 0 and " (" .. table.concat(texts, ", ") .. ")" or ""
+end
+
 local function metric_curves(metrics)
   local series, names = {}, {}
   for _, row in ipairs(metrics) do
-    for name, value in pairs(row) do
-      if name ~= "step" and type(value) == "number" and type(row.step) == "number" then
+    local label = label_of(row)
+    for key, value in pairs(row) do
+      if key ~= "step" and type(value) == "number" and type(row.step) == "number" then
+        local name = key .. label
         if not series[name] then
           series[name] = {}
           names[#names + 1] = name
@@ -131,6 +143,13 @@ local function contents(dir)
   return figures, tables
 end
 
+local function has_table(tables, name)
+  for _, t in ipairs(tables) do
+    if t.name == name then return true end
+  end
+  return false
+end
+
 local function environment(record)
   local rows = {{name = "host", value = record.host}, {name = "processor", value = record.cpu and record.cpu.model},
     {name = "threads", value = record.threads}, {name = "device", value = record.device},
@@ -153,14 +172,21 @@ function M.html(run)
   out[#out + 1] = "<style>" .. style .. "</style></head><body>"
   put("<h1>%s</h1><p class=\"dim\">%s &middot; <span class=\"status-%s\">%s</span>"
     .. " &middot; started %s%s &middot; seed %s</p>",
-    escape(record.recipe), escape(run.name), escape(record.status), escape(record.status), escape((tostring(record.start):gsub("%.%d+", ""))),
+    escape(record.recipe), escape(run.name), escape(record.status), escape(record.status),
+    escape((tostring(record.start):gsub("%.%d+", ""))),
     record.seconds and " &middot; " .. escape(text.duration(record.seconds)) or "", escape(record.seed))
   if record.error then put("<pre>%s</pre>", escape(record.error)) end
   local words = {}
   for i, word in ipairs(record.argv or {}) do words[i] = word:find("[^%w_./=-]") and "'" .. word .. "'" or word end
   put("<h2>Command</h2><pre>%s</pre>", escape(table.concat(words, " ")))
   put("<h2>Result</h2>")
-  out[#out + 1] = pairs_table(run.result)
+  local singles, lists = records.parts(run.result)
+  out[#out + 1] = pairs_table(singles)
+  for _, list in ipairs(lists) do -- those that are no table of the run already
+    if not has_table(tables, list.name) then
+      tables[#tables + 1] = {name = list.name, rows = list.rows, columns = text.columns(list.rows)}
+    end
+  end
   if #tables > 0 then put("<h2>Tables</h2>") end
   for _, t in ipairs(tables) do
     put("<h3>%s</h3>", escape(t.name))

@@ -37,14 +37,17 @@ local function show(options, run)
     return 0
   end
   print(text.table{{"run", run.dir}, {"recipe", r.recipe}, {"status", r.status}, {"error", r.error or ""},
-    {"started", (tostring(r.start):gsub("%.%d+", ""))}, {"took", r.seconds and text.duration(r.seconds) or ""}, {"seed", r.seed},
+    {"started", (tostring(r.start):gsub("%.%d+", ""))},
+    {"took", r.seconds and text.duration(r.seconds) or ""}, {"seed", r.seed},
     {"device", ("%s, %s threads"):format(r.device, r.threads)},
     {"program", ("hwb %s %s%s"):format(r.hwb.version, r.hwb.git and r.hwb.git.commit:sub(1, 10) or "",
       r.hwb.git and r.hwb.git.dirty and " with changes" or "")}})
-  local sections = {{"Arguments", leaves(r.args)}, {"Result", leaves(run.result)}}
+  local singles, lists = records.parts(run.result)
+  local sections = {{"Arguments", leaves(r.args)}, {"Result", leaves(singles)}}
   for _, section in ipairs(sections) do
     if #section[2] > 0 then print("\n" .. section[1] .. "\n" .. text.table(section[2])) end
   end
+  for _, t in ipairs(lists) do print("\n" .. t.name .. "\n" .. text.table(t.rows, text.columns(t.rows))) end
   local last = records.metrics(run.dir)
   if #last > 0 then print(("\n%d lines of metrics; the last: %s"):format(#last, hwb.json.encode(last[#last]))) end
   return 0
