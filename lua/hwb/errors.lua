@@ -11,8 +11,8 @@ local function is_own(line)
   for _, part in ipairs(own) do
     if line:find(part, 1, true) then return true end
   end
-  return line:find("[C]: in function 'error'", 1, true) or line:find("[C]: in function 'xpcall'", 1, true)
-    or line:find("[C]: in function 'pcall'", 1, true) or line:find("[C]: in function 'hwb.sys.attempt'", 1, true) or line:find("[C]: in function 'assert'", 1, true)
+  local name = line:match("^%s*%[C%]: in function '([^']+)'")
+  return name == "error" or name == "xpcall" or name == "pcall" or name == "assert" or name == "hwb.sys.attempt"
 end
 
 -- Codes of the outside world: where in the library it was noticed says nothing.
@@ -108,7 +108,7 @@ function M.parts(value)
   if type(value) == "table" and not (getmetatable(value) or {}).__tostring and not code then
     message = "an error value of type table was raised"
   else
-    message = tostring(value)
+    message = value == nil and "an error without a value was raised" or tostring(value)
   end
   return message, traceback, code
 end

@@ -78,19 +78,27 @@ function M.returns(text)
 end
 
 -- Top-level `local a, b = ...` -> `a, b = ...`, so that names outlive the line.
--- Attributes (<const>, <close>) keep their local.
+-- <const> is dropped with it; what is to be closed keeps its local.
 function M.lift_locals(text)
   local tokens, depth, edits = M.tokens(text), 0, {}
   for i, token in ipairs(tokens) do
     local following = tokens[i + 1]
     if token.kind == "keyword" and token.text == "local" and depth == 0 and following then
-      local j = i + 1
-      while tokens[j] and (tokens[j].kind == "name" or tokens[j].text == ",") do j = j + 1 end
+      local j, constants = i + 1, {}
+      while tokens[j] and (tokens[j].kind == "name" or tokens[j].text == "," or tokens[j].text == "<") do
+        if tokens[j].text == "<" then
+          if not (tokens[j + 1] and tokens[j + 1].text == "const" and tokens[j + 2]) then break end
+          constants[#constants + 1] = {tokens[j].first, tokens[j + 2].last, ""}
+          j = j + 2
+        end
+        j = j + 1
+      end
       local stop = tokens[j]
       if following.text == "function" then
         edits[#edits + 1] = {token.first, following.first - 1, ""}
       elseif not (stop and stop.text == "<") and following.kind == "name" then
         edits[#edits + 1] = {token.first, following.first - 1, ""}
+        table.move(constants, 1, #constants, #edits + 1, edits)
         if not (stop and stop.text == "=") then
           edits[#edits + 1] = {tokens[j - 1].last + 1, tokens[j - 1].last, " = nil"}
         end

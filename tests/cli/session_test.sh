@@ -425,8 +425,40 @@ send hwb.randn(8, 8, 3, 3)\n
 expect 62 more
 send hwb.no_such_thing\n
 expect nil
+send local c <const>, d = 40, 2\n
+send c + d\n
+expect 42
+send 'unclosed\n
+expect unfinished string
+send 'two\\\n
+expect >> 
+send lines'\n
+expect "two\nlines"
+send t = {} for i = 1, 100 do t[i] = i end\n
+send t\n
+expect 1, 2, 3, 4
+expect 60 more
+send error()\n
+expect without a value
 send hwb.models.requ\t\x15\n
 absent require
+send \x04
+exit 0
+EOF
+
+# a landscape that is interrupted leaves the weights as they were
+pty_script <<'EOF'
+expect hwb> 
+send m = hwb.models.resnet20{} w = m:flat_parameters()\n
+send H = hwb.hessian(m, {data = {hwb.randn(64, 3, 32, 32), hwb.ones(64, {dtype = "int64"})}})\n
+send hwb.landscape.surface(H, {points = 61, second_order = false})\n
+sleep 2500
+send \x03
+expect interrupted
+send w == m:flat_parameters()\n
+expect true
+send hwb.landscape.line(H, {points = 3, second_order = false}).loss\n
+expect tensor 3 float64
 send \x04
 exit 0
 EOF

@@ -48,7 +48,8 @@ describe("the reader of Lua text", function()
   it("lifts locals of the session", function()
     local cases = {["local x = 1"] = "x = 1", ["local a, b = f()"] = "a, b = f()", ["local x"] = "x = nil",
       ["local function f() local y = 1 end"] = "function f() local y = 1 end",
-      ["do local x = 1 end"] = "do local x = 1 end", ["local x <const> = 1"] = "local x <const> = 1",
+      ["do local x = 1 end"] = "do local x = 1 end", ["local x <close> = 1"] = "local x <close> = 1",
+      ["local x <const> = 1"] = "x  = 1",
       ["print('local x')"] = "print('local x')", ["local x = 1; local y"] = "x = 1; y = nil"}
     for text, want in pairs(cases) do assert.equal(want, lex.lift_locals(text)) end
   end)

@@ -66,7 +66,11 @@ local function strip_prompts(source)
   return (source:gsub("^hwb%b()> ", ""):gsub("^hwb> ", ""):gsub("\n  >> ", "\n"))
 end
 
-local function is_incomplete(problem) return problem:match("<eof>'?$") ~= nil end
+-- A short string cannot go on in the next line, unless a backslash says so.
+local function is_incomplete(problem, source)
+  if problem:find("unfinished string", 1, true) and not (source or "\\"):find("\\%s*$") then return false end
+  return problem:match("<eof>'?$") ~= nil
+end
 
 -- The function, whether its values are to be shown, and whether it is an
 -- expression; or nil, message.
@@ -195,7 +199,7 @@ local function read_input()
   if source:match("^%s*[:?]") or source:match("^%s*[%a_][%w_.:]*%?%s*$") then return source end
   while source:match("%S") do
     local f, problem = M.compile(source)
-    if f or not is_incomplete(problem) then break end
+    if f or not is_incomplete(problem, source) then break end
     line, event = editor.read(prompt(false))
     if not line then
       if event == "end" then break end

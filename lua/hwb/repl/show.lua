@@ -17,7 +17,7 @@ function M.options(changes)
 end
 
 local function quote(s)
-  if #s > 2000 then return ("%q"):format(s:sub(1, 2000)):gsub("\\\n", "\\n") .. ("… (%d bytes)"):format(#s) end
+  if #s > 800 then return ("%q"):format(s:sub(1, 800)):gsub("\\\n", "\\n") .. ("… (%d bytes)"):format(#s) end
   return (("%q"):format(s):gsub("\\\n", "\\n"):gsub("\\9", "\\t"))
 end
 
@@ -68,6 +68,21 @@ local function items_of(t, depth, seen, full)
   return out
 end
 
+-- Short items of a list, several to a line.
+local function packed(items, width)
+  local lines, line = {}, ""
+  for i, item in ipairs(items) do
+    if #item > 24 or item:find("\n", 1, true) then return items end
+    if line ~= "" and #line + #item + 3 > width then
+      lines[#lines + 1] = line
+      line = ""
+    end
+    line = line == "" and item or line .. ", " .. item
+    if i == #items then lines[#lines + 1] = line end
+  end
+  return lines
+end
+
 local function table_text(t, depth, seen, full)
   if seen[t] then return "{ cycle }" end
   if not full and depth >= limits.depth then return next(t) == nil and "{}" or "{…}" end
@@ -77,6 +92,7 @@ local function table_text(t, depth, seen, full)
   local flat, width = "{" .. table.concat(items, ", ") .. "}", limits.width or sys.columns()
   if not flat:find("\n", 1, true) and (utf8.len(flat) or #flat) + 2 * depth <= width then return flat end
   local pad = ("  "):rep(depth + 1)
+  if rawlen(t) == #items or items[#items]:find("^…") then items = packed(items, width - #pad) end
   return "{\n" .. pad .. table.concat(items, ",\n" .. pad) .. "\n" .. ("  "):rep(depth) .. "}"
 end
 
