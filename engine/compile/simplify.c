@@ -198,6 +198,68 @@ static hwb_status simplify_reshape(hwb_graph *g, hwb_id *out, const hwb__node *n
     return hwb_reshape(g, out, x, n->shape);
 }
 
+/* x does not change along `axes` (a bit mask). */
+static bool constant_along(const hwb_graph *g, hwb_id x, uint32_t axes) {
+    const hwb_shape *s = &g->nodes[x]->shape;
+    for (int i = 0; i < s->ndim; i++)
+        if ((axes >> i & 1) && s->dim[i] != 1) return false;
+    return true;
+}
+
+/* The factor of a product x that does not change along `axes`, and the one that does; false
+ * when x is no such product. */
+static bool has_factor(const hwb_graph *g, hwb_id x, uint32_t axes, hwb_id *factor, hwb_id *rest) {
+    const hwb__node *n = g->nodes[x];
+    if (n->op != HWB_OP_MUL) return false;
+    for (int i = 0; i < 2; i++) {
+        *factor = n->in[i];
+        *rest = n->in[1 - i];
+        if (constant_along(g, *factor, axes) && !constant_along(g, *rest, axes) &&
+            hwb_shape_equal(&g->nodes[*rest]->shape, &n->shape))
+            return true;
+    }
+    return false;
+}
+
+/* x is a sum of products with such factors, and of at least two. */
+static bool all_have_factors(const hwb_graph *g, hwb_id x, uint32_t axes, int depth) {
+    const hwb__node *n = g->nodes[x];
+    hwb_id factor, rest;
+    if (n->op == HWB_OP_NEG && depth) return all_have_factors(g, n->in[0], axes, depth - 1);
+    if ((n->op != HWB_OP_ADD && n->op != HWB_OP_SUB) || !depth)
+        return has_factor(g, x, axes, &factor, &rest);
+    return all_have_factors(g, n->in[0], axes, depth - 1) &&
+           all_have_factors(g, n->in[1], axes, depth - 1);
+}
+
+static hwb_status sum_apart(hwb_graph *g, hwb_id *out, hwb_id x, uint32_t axes) {
+    const hwb__node *n = g->nodes[x];
+    hwb_op op = n->op;
+    hwb_id part[2] = {HWB_NONE, HWB_NONE}, factor, rest;
+    if (op == HWB_OP_MUL) {
+        has_factor(g, x, axes, &factor, &rest);
+        HWB_TRY(hwb_sum(g, out, rest, axes, true));
+        return hwb_mul(g, out, *out, factor);
+    }
+    int n_in = n->n_in;
+    for (int i = 0; i < n_in; i++) part[i] = n->in[i];
+    for (int i = 0; i < n_in; i++) HWB_TRY(sum_apart(g, &part[i], part[i], axes));
+    if (op == HWB_OP_NEG) return hwb_neg(g, out, part[0]);
+    return op == HWB_OP_ADD ? hwb_add(g, out, part[0], part[1]) : hwb_sub(g, out, part[0], part[1]);
+}
+
+/* sum(a x + b y) = a sum(x) + b sum(y) for factors a, b that the sum does not see: the two
+ * sums are those that a pass over x and y has made already, as in batch-norm's gradient,
+ * and the sum need not wait for a and b.  A sum without such factors stays whole. */
+static hwb_status sum_linear(hwb_graph *g, hwb_id *out, hwb_id x, uint32_t axes) {
+    enum { DEPTH = 4 };
+    const hwb__node *n = g->nodes[x];
+    bool sum = n->op == HWB_OP_ADD || n->op == HWB_OP_SUB || n->op == HWB_OP_NEG;
+    if (sum && hwb_dtype_is_float(n->dtype) && all_have_factors(g, x, axes, DEPTH))
+        return sum_apart(g, out, x, axes);
+    return hwb_sum(g, out, x, axes, true);
+}
+
 static hwb_status simplify_sum(hwb_graph *g, hwb_id *out, const hwb__node *n, hwb_id x) {
     uint32_t axes = n->attrs.axes;
     double scale = 1;
@@ -216,7 +278,7 @@ static hwb_status simplify_sum(hwb_graph *g, hwb_id *out, const hwb__node *n, hw
     const hwb_shape *s = &g->nodes[x]->shape;
     for (int i = 0; i < s->ndim; i++)
         if (s->dim[i] == 1) axes &= ~(1u << i);
-    if (axes) HWB_TRY(hwb_sum(g, &x, x, axes, true));
+    if (axes) HWB_TRY(sum_linear(g, &x, x, axes));
     if (scale != 1) HWB_TRY(times_constant(g, &x, x, scale));
     *out = x;
     return HWB_OK;
