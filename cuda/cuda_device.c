@@ -189,6 +189,6 @@ hwb_status hwb__cuda_describe(hwb_ctx *ctx, void *state, char *text, size_t size
         p.name, s->cc / 10, s->cc % 10, s->sms, (double)vacant / 0x1p30, (double)total / 0x1p30,
         driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10, major, minor,
         CUBLAS_VER_MAJOR, CUBLAS_VER_MINOR, (int)(dnn / 10000), (int)(dnn / 100 % 100),
-        (int)(dnn % 100), names[s->math], s->deterministic ? ", deterministic" : "");
+        (int)(dnn % 100), names[s->math], s->deterministic ? "" : ", last bits may vary");
     return HWB_OK;
 }

@@ -213,14 +213,14 @@ static bool has_config(void) {
 
 /* Variables from options, so that every layer finds the same settings. */
 static void export_options(const options *o) {
-    static const char *const exported[][2] = {{"comm", "HWB_COMM"},     {"data", "HWB_DATA"},
-                                              {"device", "HWB_DEVICE"}, {"math", "HWB_MATH"},
-                                              {"seed", "HWB_SEED"},     {"threads", "HWB_THREADS"}};
+    static const char *const exported[][2] = {
+        {"comm", "HWB_COMM"},      {"data", "HWB_DATA"}, {"deterministic", "HWB_DETERMINISTIC"},
+        {"device", "HWB_DEVICE"},  {"math", "HWB_MATH"}, {"seed", "HWB_SEED"},
+        {"threads", "HWB_THREADS"}};
     for (size_t i = 0; i < sizeof exported / sizeof exported[0]; i++) {
         const char *value = options_value(o, exported[i][0]);
         if (value) setenv(exported[i][1], value, 1);
     }
-    if (options_count(o, "deterministic")) setenv("HWB_DETERMINISTIC", "1", 1);
 }
 
 static int require_module(lua_State *L, const char *module) {

@@ -84,7 +84,7 @@ typedef enum hwb_math { HWB_MATH_EXACT, HWB_MATH_TF32, HWB_MATH_BF16 } hwb_math;
 
 typedef struct hwb_device_options {
     hwb_math math;
-    bool deterministic; /* the same bits in every run; slower algorithms at times */
+    bool deterministic; /* the same bits in every run (default); false: faster at times */
 } hwb_device_options;
 
 /* What a plug-in calls in the program, so that it needs none of its symbols. */

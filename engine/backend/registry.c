@@ -66,6 +66,7 @@ static hwb_status open_devices(hwb_ctx *ctx, device_list **out) {
     if (!list) {
         list = calloc(1, sizeof(*list));
         if (!list) return hwb_fail(ctx, HWB_ENOMEM, "no memory for the list of devices");
+        list->options.deterministic = true;
         hwb_ctx_set_slot(ctx, HWB_SLOT_BACKENDS, list, close_devices);
     }
     *out = list;
@@ -125,5 +126,5 @@ hwb_status hwb_device_configure(hwb_ctx *ctx, const hwb_device_options *options)
 
 hwb_device_options hwb_device_configured(const hwb_ctx *ctx) {
     const device_list *list = hwb_ctx_slot(ctx, HWB_SLOT_BACKENDS);
-    return list ? list->options : (hwb_device_options){HWB_MATH_EXACT, false};
+    return list ? list->options : (hwb_device_options){HWB_MATH_EXACT, true};
 }

@@ -28,8 +28,10 @@ if math_way and math_way ~= "" then
   end
   hwb.device_options{math = math_way}
 end
-if deterministic and deterministic ~= "" and deterministic ~= "0" then
-  hwb.device_options{deterministic = true}
+if deterministic and deterministic ~= "" then
+  local means = {yes = true, no = false, ["true"] = true, ["false"] = false}
+  if means[deterministic] == nil then errors.usage("--deterministic: '%s' is neither yes nor no", deterministic) end
+  hwb.device_options{deterministic = means[deterministic]}
 end
 
 -- The device that the setting stands for; raises EDEVICE when it is not there.

@@ -301,8 +301,9 @@ function Scope:close() end
 ---```
 function hwb.device(name) end
 
---- What devices may compute float32 products and convolutions in, and whether every
---- run must give the same bits. The CPU does both always; a GPU may be faster without.
+--- What devices may compute float32 products and convolutions in (exact float32 by
+--- default), and whether every run must give the same bits (so by default). The CPU does
+--- both always; a GPU may be faster otherwise.
 --- Functions and operators made before keep what they were made with.
 ---@param options? {math?: "float32"|"tf32"|"bf16", deterministic?: boolean}
 ---@return {math: string, deterministic: boolean} the options now in force

@@ -227,7 +227,7 @@ static void read_options(bench *b, int argc, char **argv) {
 
 static void open_device(bench *b) {
     static const char *const names[] = {"float32", "tf32", "bf16"};
-    hwb_device_options o = {HWB_MATH_EXACT, false};
+    hwb_device_options o = {HWB_MATH_EXACT, true};
     bool known = !b->math;
     if (!b->device) b->device = getenv("HWB_DEVICE");
     if (!b->device || !*b->device) b->device = "cpu";
