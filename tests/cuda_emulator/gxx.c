@@ -125,32 +125,19 @@ static bool write_source(const char *file, const char *source) {
 
 /* ---- the compiler -------------------------------------------------------------------------- */
 
-static bool spawn(char *const *command, const char *log_file) {
+bool emu_gxx_start(emu_gxx *g, const char *source, const char *path) {
     extern char **environ;
     posix_spawn_file_actions_t actions;
-    pid_t pid;
-    int status = 0;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, 2, log_file, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    int e = posix_spawnp(&pid, command[0], &actions, NULL, command, environ);
-    posix_spawn_file_actions_destroy(&actions);
-    if (e != 0) return false;
-    while (waitpid(pid, &status, 0) < 0) continue;
-    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
-}
-
-bool emu_gxx(const char *source, const char *path, char *log, size_t size) {
-    char cu[EMU_PATH + 64], so[EMU_PATH + 64], made[EMU_PATH + 64], words[EMU_PATH + 64];
-    snprintf(cu, sizeof cu, "%s.%ld.cpp", path, (long)getpid());
-    snprintf(made, sizeof made, "%s.%ld.so", path, (long)getpid());
-    snprintf(words, sizeof words, "%s.%ld.log", path, (long)getpid());
-    snprintf(so, sizeof so, "%s.so", path);
+    long me = (long)getpid();
+    snprintf(g->path, sizeof g->path, "%s", path);
+    snprintf(g->source, sizeof g->source, "%s.%ld.cpp", path, me);
+    snprintf(g->made, sizeof g->made, "%s.%ld.so", path, me);
+    snprintf(g->words, sizeof g->words, "%s.%ld.log", path, me);
     const char *command[] = {EMU_CXX,
                              "-x",
                              "c++",
                              "-std=c++17",
                              "-O1",
-                             "-g1",
                              "-w",
                              "-nostdinc",
                              "-fno-exceptions",
@@ -163,25 +150,40 @@ bool emu_gxx(const char *source, const char *path, char *log, size_t size) {
                              "-fvisibility=hidden",
                              "-fPIC",
                              "-shared",
+                             "-nostdlib",
                              "-I" EMU_SOURCE,
                              "-include",
                              EMU_SOURCE "/device/device.h",
-                             cu,
+                             g->source,
                              "-o",
-                             made,
+                             g->made,
                              "-lm",
                              NULL};
-    log[0] = 0;
-    bool ok = write_source(cu, source) && spawn((char *const *)(uintptr_t)command, words) &&
-              rename(made, so) == 0;
-    if (!ok) {
-        FILE *f = fopen(words, "r");
-        size_t n = f ? fread(log, 1, size - 1, f) : 0;
-        log[n] = 0;
-        if (f) fclose(f);
-        if (!n) snprintf(log, size, "%s did not run", EMU_CXX);
-    }
-    if (ok) rename(cu, strcat(strcpy(made, path), ".cpp")); /* for whoever debugs a kernel */
-    unlink(words);
+    if (!write_source(g->source, source)) return false;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, 2, g->words, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    int e = posix_spawnp(&g->pid, command[0], &actions, NULL, (char *const *)(uintptr_t)command,
+                         environ);
+    posix_spawn_file_actions_destroy(&actions);
+    return e == 0;
+}
+
+static void read_words(const char *file, char *log, size_t size) {
+    FILE *f = fopen(file, "r");
+    size_t n = f ? fread(log, 1, size - 1, f) : 0;
+    log[n] = 0;
+    if (f) fclose(f);
+}
+
+bool emu_gxx_finish(emu_gxx *g, char *log, size_t size) {
+    char to[EMU_PATH + 64];
+    int status = 0;
+    while (waitpid(g->pid, &status, 0) < 0) continue;
+    snprintf(to, sizeof to, "%s.so", g->path);
+    bool ok = WIFEXITED(status) && WEXITSTATUS(status) == 0 && rename(g->made, to) == 0;
+    if (!ok) read_words(g->words, log, size);
+    snprintf(to, sizeof to, "%s.cpp", g->path); /* for whoever debugs a kernel */
+    rename(g->source, to);
+    unlink(g->words);
     return ok;
 }

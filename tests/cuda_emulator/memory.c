@@ -34,6 +34,7 @@ static block *blocks; /* by rising address: the arena only grows */
 static size_t n_blocks, room, live_count;
 static size_t used, limit; /* bytes */
 static int open_count;
+static bool closed = true;
 
 static size_t round_up(size_t n, size_t to) {
     return (n + to - 1) / to * to;
@@ -143,21 +144,27 @@ static void check_guards(const block *b) {
                   emu_running() ? emu_running() : "nothing");
 }
 
+/* Memory is closed again at every $HWB_EMU_GUARD-th close, 1 by default: with many
+ * blocks the closing takes longer than the work. */
+static bool close_now(void) {
+    static unsigned count;
+    const char *every = getenv("HWB_EMU_GUARD");
+    return !every || atoi(every) < 2 || ++count % (unsigned)atoi(every) == 0;
+}
+
 void emu_memory_open(void) {
-    if (open_count++ > 0) return;
+    if (open_count++ > 0 || !closed) return;
     catch_traps();
     protect_all(PROT_READ | PROT_WRITE);
+    closed = false;
 }
 
 void emu_memory_close(void) {
-    if (open_count > 1) {
-        open_count--;
-        return;
-    }
+    if (--open_count > 0 || !close_now()) return;
     for (size_t i = 0; i < n_blocks; i++)
         if (blocks[i].live) check_guards(&blocks[i]);
-    open_count = 0;
     protect_all(PROT_NONE);
+    closed = true;
 }
 
 static block *block_add(void) {
@@ -180,10 +187,11 @@ cudaError_t emu_memory_new(void **out, size_t bytes) {
     arena_next += b.span + PAGE;
     b.p = b.map + b.span - rounded;
     protect(&b, PROT_READ | PROT_WRITE);
+    madvise(b.map, b.span, MADV_HUGEPAGE); /* fewer entries to change at each open and close */
     memset(b.map, GUARD_BYTE, (size_t)(b.p - b.map));
     memset(b.p, POISON_BYTE, bytes);
     memset(b.p + bytes, GUARD_BYTE, rounded - bytes);
-    if (!open_count) protect(&b, PROT_NONE);
+    if (closed) protect(&b, PROT_NONE);
     *block_add() = b;
     used += bytes;
     live_count++;

@@ -1,11 +1,10 @@
 /*
  * nvrtc.c: the libnvrtc stand-in.
  *
- * A program is compiled twice: by the real NVRTC where the build found one (its
- * errors are the result; its register counts go into the image), for the
- * architecture asked for and for sm_80 and sm_90; then by g++ with
- * device/device.h into a shared library (gxx.c).  Both are kept in a cache
- * folder, by a hash of everything that decides the outcome.
+ * A program is compiled twice: by g++ with device/device.h into a shared library
+ * (gxx.c), and meanwhile by the real NVRTC where the build found one: its errors
+ * are the result, its register counts go into the image.  Both are kept in a
+ * cache folder, by a hash of everything that decides the outcome.
  */
 #include "nvrtc_i.h"
 
@@ -71,15 +70,15 @@ __attribute__((format(printf, 2, 3))) static nvrtcResult refuse(nvrtcProgram p, 
     return NVRTC_ERROR_COMPILATION;
 }
 
-/* For one architecture; registers_of keeps what it finds when `image` is given. */
-static nvrtcResult compile_real(nvrtcProgram p, int arch, int n, const char *const *options,
+/* To a cubin, also where PTX was asked for; its registers go into the image. */
+static nvrtcResult compile_real(nvrtcProgram p, int n, const char *const *options,
                                 emu_image *image) {
     const real *r = real_nvrtc();
     const char *all[EMU_MAX_OPTIONS + 1];
     char option[64];
     nvrtcProgram q = NULL;
     size_t size = 0;
-    snprintf(option, sizeof option, "--gpu-architecture=sm_%d", arch);
+    snprintf(option, sizeof option, "--gpu-architecture=sm_%d", image->arch);
     all[0] = option;
     for (int i = 0; i < n; i++) all[i + 1] = options[i];
     nvrtcResult e = r->create(&q, p->source, p->name, 0, NULL, NULL);
@@ -89,25 +88,13 @@ static nvrtcResult compile_real(nvrtcProgram p, int arch, int n, const char *con
         if (log && r->log(q, log) == NVRTC_SUCCESS) snprintf(p->log, sizeof p->log, "%s", log);
         free(log);
     }
-    if (e == NVRTC_SUCCESS && image && r->cubin_size(q, &size) == NVRTC_SUCCESS) {
+    if (e == NVRTC_SUCCESS && r->cubin_size(q, &size) == NVRTC_SUCCESS) {
         char *cubin = malloc(size + 1);
         if (cubin && r->cubin(q, cubin) == NVRTC_SUCCESS) emu_cubin_read(image, cubin, size);
         free(cubin);
     }
     r->destroy(&q);
     return e;
-}
-
-static nvrtcResult compile_everywhere(nvrtcProgram p, int n, const char *const *options,
-                                      emu_image *image) {
-    int archs[] = {image->arch, 80, 90};
-    if (!real_nvrtc()->there) return NVRTC_SUCCESS;
-    for (int i = 0; i < 3; i++) {
-        if (i > 0 && archs[i] == image->arch) continue;
-        nvrtcResult e = compile_real(p, archs[i], n, options, i == 0 ? image : NULL);
-        if (e != NVRTC_SUCCESS) return e;
-    }
-    return NVRTC_SUCCESS;
 }
 
 /* Takes --gpu-architecture out of the options; the rest must be known here. */
@@ -135,7 +122,7 @@ static nvrtcResult read_options(nvrtcProgram p, int n, const char *const *option
 
 static nvrtcResult compile(nvrtcProgram p, int n, const char *const *options) {
     const char *rest[EMU_MAX_OPTIONS];
-    char path[EMU_PATH];
+    char path[EMU_PATH], words[sizeof p->log];
     int n_rest = 0;
     p->log[0] = 0;
     nvrtcResult e = read_options(p, n, options, rest, &n_rest);
@@ -145,9 +132,12 @@ static nvrtcResult compile(nvrtcProgram p, int n, const char *const *options) {
     if (emu_cache_read(&p->image, path)) return NVRTC_SUCCESS;
     snprintf(image.text, sizeof image.text, "HWBEMU1\nshim %s\narch %d\nkind %s\n", EMU_SHIM,
              image.arch, image.is_ptx ? "ptx" : "cubin");
-    e = compile_everywhere(p, n_rest, rest, &image);
+    emu_gxx gxx;
+    if (!emu_gxx_start(&gxx, p->source, path)) return refuse(p, "%s does not run", EMU_CXX);
+    if (real_nvrtc()->there) e = compile_real(p, n_rest, rest, &image);
+    bool made = emu_gxx_finish(&gxx, e == NVRTC_SUCCESS ? p->log : words, sizeof p->log);
     if (e != NVRTC_SUCCESS) return e;
-    if (!emu_gxx(p->source, path, p->log, sizeof p->log)) return NVRTC_ERROR_COMPILATION;
+    if (!made) return NVRTC_ERROR_COMPILATION;
     size_t used = strlen(image.text);
     snprintf(image.text + used, sizeof image.text - used, "module %s.so\n", path);
     if (!emu_cache_write(image.text, path)) return refuse(p, "cannot write %s", path);

@@ -115,6 +115,7 @@ static void push_implicit_waits(cudaStream_t s) {
 cudaError_t emu_stream_finish(cudaStream_t handle) {
     cudaStream_t s = emu_stream_of(handle);
     if (s == &legacy) push_implicit_waits(s);
+    if (!s->head) return cudaSuccess;
     emu_memory_open();
     run_until(s, s->last);
     emu_memory_close();
@@ -187,15 +188,12 @@ cudaError_t emu_stream_destroy(cudaStream_t handle) {
     return cudaSuccess;
 }
 
-/* Busy the first time, then one operation further at each question: a loop that
- * polls ends, one that trusts a first answer fails. */
+/* Busy at the first question, done at the second: a loop that polls ends, one that
+ * trusts the first answer fails. */
 cudaError_t emu_stream_query(cudaStream_t handle) {
     cudaStream_t s = emu_stream_of(handle);
-    if (!s->head) return cudaSuccess;
-    emu_memory_open();
-    run_one(s);
-    emu_memory_close();
-    return cudaErrorNotReady;
+    s->asked = s->head && !s->asked;
+    return s->asked ? cudaErrorNotReady : emu_stream_finish(s);
 }
 
 void emu_graphs_count(int change) {

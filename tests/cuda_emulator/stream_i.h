@@ -22,7 +22,7 @@ typedef struct operation {
 
 struct CUstream_st {
     unsigned magic;
-    bool non_blocking;
+    bool non_blocking, asked; /* asked: cudaStreamQuery has said "busy" once */
     struct CUstream_st *next;
     operation *head, *tail;
     uint64_t last, done; /* numbers given out; finished */
