@@ -21,6 +21,9 @@
 
 static const double PATIENCE = 5; /* seconds */
 
+/* Where exchanges do not match, each side tells of the other (engine/comm/exchange.c). */
+static const char APART[] = "the ranks have come apart";
+
 /* What this rank has to say of its end: set where errors are shown. */
 static hwb_comm_fate own;
 
@@ -112,10 +115,10 @@ static void show_others(int size, const hwb_comm_fate *fates) {
         const hwb_comm_fate *f = &fates[r];
         char line[sizeof f->message + 32];
         snprintf(line, sizeof line, "rank %d: %s", r, f->message);
+        bool same = strcmp(f->message, own.message) == 0 || strcmp(line, own.message) == 0 ||
+                    (strstr(f->message, APART) && strstr(own.message, APART));
         if (!f->known) fprintf(stderr, "hwb: rank %d does not answer and is killed\n", r);
-        else if (f->exit_code && !f->passed && strcmp(f->message, own.message) != 0 &&
-                 strcmp(line, own.message) != 0)
-            fprintf(stderr, "hwb: %s\n", line);
+        else if (f->exit_code && !f->passed && !same) fprintf(stderr, "hwb: %s\n", line);
     }
 }
 

@@ -47,6 +47,14 @@ HWB_API hwb_status hwb_comm_attach_device(hwb_ctx *ctx, const hwb_device_comm *d
 HWB_API hwb_status hwb_comm_sum(hwb_ctx *ctx, hwb_dtype dtype, int64_t n, void *data);
 /* A dense float32 or float64 tensor in place. */
 HWB_API hwb_status hwb_comm_sum_tensor(hwb_ctx *ctx, hwb_tensor *t);
+/* The next exchange carries `mark`: where the ranks' marks differ it fails.  So what must
+ * be the same on all ranks (weights, vectors) is known to be.  0 = nothing to compare. */
+HWB_API void hwb_comm_mark(hwb_ctx *ctx, uint64_t mark);
+/* `mark`, changed by text and by at most `samples` elements of t, evenly spaced, bit for
+ * bit; either may be NULL.  Never 0; can't fail. */
+HWB_API uint64_t hwb_comm_mark_of(uint64_t mark, const char *text, const hwb_tensor *t,
+                                  int64_t samples);
+
 /* data[bytes] of `root` to everybody. */
 HWB_API hwb_status hwb_comm_broadcast(hwb_ctx *ctx, int root, size_t bytes, void *data);
 /* Returns when every rank is here. */

@@ -14,18 +14,20 @@ enum { HWB__COMM_CHUNK = 256 * 1024, HWB__COMM_SMALL = 4 * 1024, HWB__COMM_DEVIC
 /* What is sent in front of every message: which call it belongs to. */
 typedef struct hwb__comm_header {
     int64_t call, n;
+    uint64_t mark;
     int32_t kind, dtype; /* enum in exchange.c; 0 for a broadcast */
     int32_t piece, round;
 } hwb__comm_header;
 
 enum { HWB__COMM_SLOT = sizeof(hwb__comm_header) + HWB__COMM_CHUNK };
-_Static_assert(sizeof(hwb__comm_header) == 32, "payloads behind it stay aligned for doubles");
+_Static_assert(sizeof(hwb__comm_header) == 40, "payloads behind it stay aligned for doubles");
 
 typedef struct hwb__comm {
     const hwb_transport *transport;
     void *state;
     hwb_comm_place place;
     int64_t calls;
+    uint64_t mark; /* of the next call */
     bool broken;   /* an exchange was left: its buffers are still the transport's */
     bool ended;    /* hwb_comm_end was called */
     int passed;    /* exit code of the first rank whose failure reached us */

@@ -85,6 +85,12 @@ static hwb_status check_header(hwb_ctx *ctx, hwb__comm *c, int from, const hwb__
     memcpy(&got, slot(c->in, from), sizeof got);
     if (memcmp(&got, mine, sizeof got) == 0) return HWB_OK;
     c->broken = true;
+    bool same_call = got.call == mine->call && got.n == mine->n && got.kind == mine->kind;
+    if (same_call && got.mark != mine->mark)
+        return hwb_fail(ctx, HWB_EPEER,
+                        "the ranks have come apart: call %lld, %s, is of other weights, vectors or "
+                        "operators on rank %d than on rank %d",
+                        (long long)mine->call, describe(mine, a), from, c->place.rank);
     return hwb_fail(ctx, HWB_EPEER,
                     "the ranks have come apart: call %lld of rank %d is %s, call %lld of rank %d "
                     "is %s; all ranks must do the same",
@@ -183,7 +189,8 @@ static hwb_status sum_pieces(hwb_ctx *ctx, hwb__comm *c, hwb_dtype dtype, int64_
     size_t each = hwb_dtype_size(dtype);
     bool small = (size_t)n * each <= HWB__COMM_SMALL;
     int64_t piece = HWB__COMM_CHUNK / (int64_t)each * c->place.size, at = 0;
-    hwb__comm_header h = {.call = c->calls, .n = n, .kind = SUM, .dtype = (int32_t)dtype};
+    hwb__comm_header h = {
+        .call = c->calls, .n = n, .mark = c->mark, .kind = SUM, .dtype = (int32_t)dtype};
     do {
         int64_t len = n - at < piece ? n - at : piece;
         h.round = 0;
@@ -198,7 +205,8 @@ static hwb_status sum_pieces(hwb_ctx *ctx, hwb__comm *c, hwb_dtype dtype, int64_
 /* ---- broadcasts ---------------------------------------------------------------------------- */
 
 static hwb_status broadcast_pieces(hwb_ctx *ctx, hwb__comm *c, int root, size_t bytes, char *data) {
-    hwb__comm_header h = {.call = c->calls, .n = (int64_t)bytes, .kind = BROADCAST};
+    hwb__comm_header h = {
+        .call = c->calls, .n = (int64_t)bytes, .mark = c->mark, .kind = BROADCAST};
     for (size_t at = 0; at < bytes; at += HWB__COMM_CHUNK, h.piece++) {
         size_t len = bytes - at < HWB__COMM_CHUNK ? bytes - at : HWB__COMM_CHUNK;
         int m = 0;
@@ -217,6 +225,30 @@ static hwb_status broadcast_pieces(hwb_ctx *ctx, hwb__comm *c, int root, size_t 
         HWB_TRY(exchange(ctx, c, m));
     }
     return HWB_OK;
+}
+
+/* ---- marks ---------------------------------------------------------------------------------- */
+
+void hwb_comm_mark(hwb_ctx *ctx, uint64_t mark) {
+    hwb__comm *c = hwb__comm_of(ctx);
+    if (c) c->mark = mark;
+}
+
+/* FNV-1a, on words. */
+static uint64_t mix(uint64_t mark, uint64_t word) {
+    return (mark ^ word) * 0x100000001b3u;
+}
+
+uint64_t hwb_comm_mark_of(uint64_t mark, const char *text, const hwb_tensor *t, int64_t samples) {
+    for (; text && *text; text++) mark = mix(mark, (unsigned char)*text);
+    int64_t n = t ? hwb_tensor_numel(t) : 0, step = samples && n > samples ? n / samples : 1;
+    for (int64_t i = 0; i < n; i += step) {
+        double v = hwb_tensor_get(t, i);
+        uint64_t word;
+        memcpy(&word, &v, sizeof word);
+        mark = mix(mark, word);
+    }
+    return mark ? mark : 1;
 }
 
 /* ---- calls ------------------------------------------------------------------------------------ */
@@ -262,6 +294,7 @@ hwb_status hwb_comm_sum(hwb_ctx *ctx, hwb_dtype dtype, int64_t n, void *data) {
     hwb_status st =
         device ? device_sum(ctx, c, dtype, n, data) : sum_pieces(ctx, c, dtype, n, data);
     c->stats.seconds += hwb_seconds() - began;
+    c->mark = 0;
     return st;
 }
 
@@ -283,6 +316,7 @@ hwb_status hwb_comm_broadcast(hwb_ctx *ctx, int root, size_t bytes, void *data) 
     HWB_TRY(begin(ctx, c, bytes));
     hwb_status st = broadcast_pieces(ctx, c, root, bytes, data);
     c->stats.seconds += hwb_seconds() - began;
+    c->mark = 0;
     return st;
 }
 

@@ -473,7 +473,7 @@ static hwb_status apply(hwb_ctx *ctx, hwb_linop *self, hwb_tensor **out, const h
         k == s->dim[0] ? apply_some(ctx, c, out, dense) : apply_chunks(ctx, c, out, dense, k);
     hwb_tensor_release(dense);
     if (st != HWB_OK) return st;
-    st = hwb__sum_parts(ctx, c->shared, *out);
+    st = hwb__sum_products(ctx, c, v, *out);
     if (st != HWB_OK) {
         hwb_tensor_release(*out);
         *out = NULL;

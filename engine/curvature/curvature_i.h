@@ -61,8 +61,10 @@ hwb_status hwb__curvature_loss(hwb_ctx *ctx, hwb_curvature *c, hwb_tensor *x, hw
 hwb_status hwb__share_out(hwb_ctx *ctx, hwb__shared *s);
 /* The only batch of a split source, whole on every rank. new source */
 hwb_status hwb__whole_batch(hwb_ctx *ctx, hwb__shared *s, hwb_source *out);
-/* Sums over the ranks, where the source is split. */
-hwb_status hwb__sum_parts(hwb_ctx *ctx, const hwb__shared *s, hwb_tensor *t);
+/* Sums over the ranks, where the source is split: of products with v, of other numbers.
+ * They fail when the ranks' weights, operators or vectors are not the same. */
+hwb_status hwb__sum_products(hwb_ctx *ctx, const hwb_curvature *c, const hwb_tensor *v,
+                             hwb_tensor *products);
 hwb_status hwb__sum_numbers(hwb_ctx *ctx, const hwb__shared *s, int64_t n, double *v);
 
 #endif

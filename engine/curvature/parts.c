@@ -111,10 +111,23 @@ hwb_status hwb__whole_batch(hwb_ctx *ctx, hwb__shared *s, hwb_source *out) {
 
 /* ---- adding up -------------------------------------------------------------------------- */
 
-hwb_status hwb__sum_parts(hwb_ctx *ctx, const hwb__shared *s, hwb_tensor *t) {
-    return s->split ? hwb_comm_sum_tensor(ctx, t) : HWB_OK;
+/* Ranks that work with other weights would add up to nonsense, unseen. */
+static uint64_t mark_of_model(const hwb__shared *s) {
+    uint64_t mark = (uint64_t)s->o.kind + 1;
+    for (int i = 0; i < hwb_model_parameter_count(s->model); i++)
+        mark = hwb_comm_mark_of(mark, NULL, hwb_model_parameter(s->model, i, NULL), 64);
+    return mark;
+}
+
+hwb_status hwb__sum_products(hwb_ctx *ctx, const hwb_curvature *c, const hwb_tensor *v,
+                             hwb_tensor *products) {
+    if (!c->shared->split) return HWB_OK;
+    hwb_comm_mark(ctx, hwb_comm_mark_of(mark_of_model(c->shared), c->name, v, 4096));
+    return hwb_comm_sum_tensor(ctx, products);
 }
 
 hwb_status hwb__sum_numbers(hwb_ctx *ctx, const hwb__shared *s, int64_t n, double *v) {
-    return s->split ? hwb_comm_sum(ctx, HWB_F64, n, v) : HWB_OK;
+    if (!s->split) return HWB_OK;
+    hwb_comm_mark(ctx, mark_of_model(s));
+    return hwb_comm_sum(ctx, HWB_F64, n, v);
 }

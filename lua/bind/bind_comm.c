@@ -80,6 +80,18 @@ static int barrier(lua_State *L) {
     return 0;
 }
 
+/* mark({tensors}): the next exchange fails where these are not the same on all ranks */
+static int mark(lua_State *L) {
+    uint64_t all = 1;
+    luaL_checktype(L, 1, LUA_TTABLE);
+    for (lua_Integer i = 1; lua_geti(L, 1, i) != LUA_TNIL; i++) {
+        all = hwb_comm_mark_of(all, NULL, hwb__lcheck_tensor(L, -1), 64);
+        lua_pop(L, 1);
+    }
+    hwb_comm_mark(hwb_lua_ctx(L), all);
+    return 0;
+}
+
 /* passed() -> exit code of the rank whose failure ended an exchange, 0 = none did */
 static int passed(lua_State *L) {
     lua_pushinteger(L, hwb_comm_passed(hwb_lua_ctx(L)));
@@ -116,6 +128,7 @@ void hwb__lopen_comm(lua_State *L) {
         {"broadcast_", broadcast_in_place},
         {"broadcast_text", broadcast_text},
         {"barrier", barrier},
+        {"mark", mark},
         {"passed", passed},
         {"stats", stats},
         {"part", part},

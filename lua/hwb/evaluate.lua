@@ -65,6 +65,11 @@ local function evaluation_of(m, data, o)
     n = n + len
     hwb.progress("evaluating", math.min(n * ranks, total), total)
   end
+  if ranks > 1 then -- parts of one evaluation only if the weights are the same
+    local weights = {}
+    for _, p in m:parameters() do weights[#weights + 1] = p end
+    hwb.engine.comm.mark(weights)
+  end
   n, correct, loss, others = table.unpack(hwb.comm.sum{ n, correct, loss, others })
   n, correct = math.tointeger(n), math.tointeger(correct)
   local labels = others == 0

@@ -157,7 +157,9 @@ function hawq.loss_change(m, records, given)
     local all = hwb.stack(change)
     local quadratic = half_quadratics(H:block(r.weight), all)
     local others = {}
-    for kind, V in pairs(variants) do others[kind] = half_quadratics(V:block(r.weight), all) end
+    for _, kind in ipairs{ "ggn", "fisher" } do -- in one order on all ranks
+      others[kind] = variants[kind] and half_quadratics(variants[kind]:block(r.weight), all)
+    end
     local gl = g:narrow(1, offset[r.weight], r.n)
     for i, bits in ipairs(o.choices) do
       local q, d = quantized[i], change[i]

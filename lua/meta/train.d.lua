@@ -112,7 +112,10 @@ function hwb.optim.warmup(options) end
 ---@field eval_batch? integer default 250
 ---@field workers? integer threads that make batches; default 2, with a GPU one a core and at most 16
 
---- Trains a model in place and leaves it in evaluation mode.
+--- Trains a model in place and leaves it in evaluation mode.  Under mpirun each rank
+--- takes its part of every micro-batch; gradients are added up once an update, the same
+--- on all ranks.  With bn = "ghost" the norms of a rank see its own part (row.bn_batch
+--- samples), and running statistics are averaged; bn = "whole" is for one process.
 ---@param options hwb.TrainOptions
 ---@return table[] history rows {epoch=, loss=, accuracy=, lr=, updates=, updates_fractional=, batch=, bn=, images_per_second=, seconds=, computation_seconds=, val_loss=, val_accuracy=, ...}; .times: seconds of computation, communication, resize, hessian, data, total
 ---@return table state for `resume`
@@ -123,7 +126,7 @@ function hwb.optim.warmup(options) end
 ---```
 function hwb.train(options) end
 
---- Accuracy and mean loss in evaluation mode.
+--- Accuracy and mean loss in evaluation mode, over the samples of all ranks.
 ---@param m table a model
 ---@param data any a dataset, a loader or {x, y}
 ---@param options? {batch: integer, count: integer, loss: any}

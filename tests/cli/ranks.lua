@@ -60,6 +60,7 @@ local faults = {
   term = function(_, signal) signal("TERM") end,
   apart = function(hwb) hwb.comm.broadcast("something else") end,
   leave = function() return "leave" end,
+  weights = function(_, _, m) for _, p in m:parameters() do p:mul_(1 + 1e-5) end end,
   busy = function() error("rank 1 is alone") end,
 }
 
@@ -68,12 +69,14 @@ local function fail(hwb, mode, run)
     local pid = io.open("/proc/self/stat"):read("a"):match("^%d+")
     os.execute(("kill -%s %s"):format(name, pid))
   end
+  local m = network(hwb, "float32")
   run:log("before the fault")
   if hwb.comm.rank() == 1 then
-    if faults[mode](hwb, signal) == "leave" then return end
+    if faults[mode](hwb, signal, m) == "leave" then return end
   elseif mode == "busy" then
     while true do end -- luacheck: ignore
   end
+  if mode == "weights" then return hwb.evaluate(m, hwb.data.shapes10{ split = "test", count = 4 }) end
   for i = 1, mode == "ok" and 3 or 1 << 40 do hwb.comm.sum(i) end
 end
 

@@ -74,6 +74,10 @@ err_has "hwb: rank 1: " "out of memory"
 ranks 3 run "$recipe" --fault apart
 is 8
 err_has "the ranks have come apart" "a sum of 1 float64" "a broadcast of"
+ranks 2 run "$recipe" --fault weights # parts of two different networks are not added up
+is 8
+err_has "a sum of 4 float64, is of other weights"
+err_lacks "hwb: rank 1"
 ranks 2 run "$recipe" --fault leave
 is 8
 err_has "rank 1 has ended, and rank 0 still waits for it"
