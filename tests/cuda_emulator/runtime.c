@@ -88,6 +88,8 @@ EMU_API const char *cudaGetErrorString(cudaError_t e) {
 
 EMU_API cudaError_t cudaGetDeviceCount(int *count) {
     *count = number_of("HWB_EMU_DEVICES", 1);
+    if (number_of("HWB_EMU_DRIVER", DRIVER) < CUDART_VERSION / 1000 * 1000)
+        return emu_error(cudaErrorInsufficientDriver);
     return emu_error(*count > 0 ? cudaSuccess : cudaErrorNoDevice);
 }
 
