@@ -153,7 +153,7 @@ HWB_API const hwb_backend *hwb_backend_cpu(void);
  * (HWB_WINOGRAD=0, or a processor without AVX2). */
 HWB_API const char *hwb_backend_cpu_convolutions(void);
 
-/* A backend opened on this context, by name ("ref", "cpu", "cuda"): opened at
+/* A backend opened on this context, by name ("ref", "cpu", "cuda", "cuda:1"): opened at
  * first use, kept by the context.  HWB_EDEVICE with the reason when absent. */
 typedef struct hwb_device {
     const hwb_backend *backend;

@@ -73,11 +73,30 @@ static hwb_status open_devices(hwb_ctx *ctx, device_list **out) {
     return HWB_OK;
 }
 
+/* "cuda:1" is "cuda" with HWB_CUDA_DEVICE=1, which the plug-in reads when it opens: a
+ * process uses one device. */
+static hwb_status choose_number(hwb_ctx *ctx, const device_list *list, const char *name) {
+    const char *number = name + 5, *set = getenv("HWB_CUDA_DEVICE");
+    if (!*number || strspn(number, "0123456789") != strlen(number))
+        return hwb_fail(ctx, HWB_EDEVICE, "no device \"%s\": cuda:N wants a number", name);
+    for (int i = 0; i < list->count; i++)
+        if (strcmp(list->device[i].backend->name, "cuda") == 0 &&
+            (!set || strcmp(set, number) != 0))
+            return hwb_fail(ctx, HWB_EDEVICE,
+                            "no device \"%s\": this process uses another one already", name);
+    setenv("HWB_CUDA_DEVICE", number, 1);
+    return HWB_OK;
+}
+
 hwb_status hwb_device_open(hwb_ctx *ctx, hwb_device **out, const char *name) {
     device_list *list = NULL;
     const hwb_backend *backend = NULL;
     void *state = NULL;
     HWB_TRY(open_devices(ctx, &list));
+    if (strncmp(name, "cuda:", 5) == 0) {
+        HWB_TRY(choose_number(ctx, list, name));
+        name = "cuda";
+    }
     for (int i = 0; i < list->count; i++)
         if (strcmp(list->device[i].backend->name, name) == 0) {
             *out = &list->device[i];

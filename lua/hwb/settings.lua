@@ -38,7 +38,7 @@ end
 function M.resolve_device()
   local wanted = M.device or "cpu"
   if wanted == "auto" then return sys.device("cuda") and "cuda" or "cpu" end
-  local ok, why = sys.device((wanted:gsub(":.*", "")))
+  local ok, why = sys.device(wanted)
   if not ok then sys.raise("EDEVICE", why) end
   return wanted
 end

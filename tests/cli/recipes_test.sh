@@ -1,6 +1,7 @@
 # Every recipe with --smoke: exit status, first line, result.json, figures; bad weights.
 . "$(dirname "$0")/lib.sh"
 recipes=$HWB_HOME/recipes
+[ -n "${HWB_TEST_DEVICE:-}" ] && export HWB_DEVICE=$HWB_TEST_DEVICE
 
 # smoke NAME FIGURE…: runs recipes/NAME.lua; its figures are there as PNG and SVG
 smoke() {

@@ -54,6 +54,14 @@ if [ -n "$emulator" ]; then
     HWB_EMU_DEVICES=0 says "the NVIDIA driver finds no device"
     HWB_EMU_DRIVER=12040 says "the NVIDIA driver is for CUDA 12.4, this plug-in for CUDA 13"
     HWB_EMU_SM=61 says "device 0 has compute capability 6.1; 7.5 is the least"
+    if ! "$hwb" --device cuda:0 -e 'print(hwb.ones(2):sum():item())' | grep -qx 2.0; then
+        echo "FAIL: --device cuda:0"
+        failed=1
+    fi
+    if "$hwb" --device cuda:9 -e 'print(1)' 2>/dev/null; then
+        echo "FAIL: --device cuda:9 opens"
+        failed=1
+    fi
     HWB_CUDA_DEVICE=7 says "HWB_CUDA_DEVICE is 7, but there"
 fi
 [ $failed -eq 0 ] && echo "every reason was given"

@@ -22,7 +22,17 @@ end
 -- Busted's options that take no value.
 local flags = {["-v"] = true, ["--verbose"] = true, ["--list"] = true, ["--shuffle"] = true}
 
+-- Operations of the specs run on the device of HWB_TEST_DEVICE; 77 (skipped) without it.
+local function choose_device()
+  local name = os.getenv("HWB_TEST_DEVICE")
+  if not name or name == "" then return true end
+  local ok, why = sys.device(name)
+  if ok then require("hwb").set_device(name) else io.stderr:write("hwb test: skipped: ", why, "\n") end
+  return ok
+end
+
 local function run_busted(words, options)
+  if not choose_device() then return 77 end
   local runner = package.searchpath("busted.runner", package.path)
   if not runner then
     io.stderr:write("hwb test: busted is not installed; install it with: sudo apt-get install lua-busted\n")
