@@ -176,6 +176,22 @@ static int sandbox_limit(lua_State *L) {
     return 0;
 }
 
+/* unlimit(): the recipe has ended; what follows is the program's own work */
+static int sandbox_unlimit(lua_State *L) {
+    if (!limits.inner) return 0;
+    limits.cap = SIZE_MAX;
+    hwb_memory_set_limit(hwb_lua_ctx(L), 0);
+    lua_sethook(L, NULL, 0, 0);
+    hwb_interrupt_clear();
+    alarm(0);
+    return 0;
+}
+
+static int sandbox_time_is_up(lua_State *L) {
+    lua_pushboolean(L, time_is_up != 0);
+    return 1;
+}
+
 /* ---- the fence: Landlock --------------------------------------------------------------- */
 
 enum {
@@ -250,6 +266,8 @@ void sys_add_sandbox(lua_State *L) {
                                          {"allowed", sandbox_allowed},
                                          {"guard", sandbox_guard},
                                          {"limit", sandbox_limit},
+                                         {"unlimit", sandbox_unlimit},
+                                         {"time_is_up", sandbox_time_is_up},
                                          {"fence", sandbox_fence},
                                          {"landlock", sandbox_landlock},
                                          {NULL, NULL}};

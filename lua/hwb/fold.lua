@@ -9,7 +9,7 @@ local nn = hwb.nn
 
 local fold = {}
 
-local function is(m, class) return getmetatable(m) == class.__meta end
+local function is(m, class) return hwb.nn.Module.class_of(m) == class end
 
 -- {bn -> conv} where a batch norm's input is a convolution's output, seen in a trace;
 -- and the output for x.

@@ -17,7 +17,7 @@ local raw = hwb.engine.quant
 local quantized = {}
 
 -- The class behind an instance's own fields.
-local function class_of(m) return getmetatable(m).__index end
+local class_of = hwb.nn.Module.class_of
 
 ---------------------------------------------------------------------------
 -- the forward pass

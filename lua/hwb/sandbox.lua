@@ -86,17 +86,22 @@ function Box:check(path, mode)
   return path
 end
 
+-- Metatables that recipes made: the library's own are none of theirs.
+local made_by_recipes = setmetatable({}, {__mode = "k"})
+
 local function add_base(env)
   for _, name in ipairs{"assert", "error", "ipairs", "next", "pairs", "pcall", "rawequal", "rawget", "rawlen", "rawset",
     "select", "tonumber", "type", "xpcall", "_VERSION"} do env[name] = _G[name] end
   env.getmetatable = function(value)
-    if type(value) == "table" then return getmetatable(value) end
-    return nil
+    local meta = type(value) == "table" and getmetatable(value) or nil
+    if type(value) == "table" and getmetatable(value) == false then return false end
+    return made_by_recipes[debug.getmetatable(value) or false] and meta or nil
   end
   env.setmetatable = function(value, meta)
     if type(meta) == "table" and rawget(meta, "__gc") ~= nil then
       error("setmetatable: __gc is not for recipes", 2)
     end
+    if type(meta) == "table" then made_by_recipes[meta] = true end
     return setmetatable(value, meta)
   end
   env.tostring = function(value)
@@ -320,7 +325,24 @@ end
 function Box:leave()
   if self.pending and self.pending ~= "" then self.record:print(self.pending) end
   self.pending, self.record = nil, nil
-  sys.guard(false)
+  -- the guard stays: finalizers and error values of the recipe may still be called
+  if self.options.untrusted then sys.unlimit() end
+end
+
+-- What a recipe raised as the program may handle it: known fields, and a text that was
+-- asked for in its own surroundings.
+function Box.settled(_, failure)
+  local value = type(failure.error) == "table" and failure.error or nil
+  local code, exit = value and rawget(value, "code"), value and rawget(value, "exit")
+  local ok, message = pcall(errors.parts, failure)
+  if not ok then message = "an error value that has no text was raised" end
+  if code == "EINTR" and sys.time_is_up() then
+    code, exit, message = "EPERM", 7, "the untrusted recipe used up its time"
+  end
+  if type(code) ~= "string" then return {error = message, traceback = failure.traceback} end
+  return {traceback = failure.traceback, error = setmetatable({code = code, message = message,
+    exit = math.type(exit) == "integer" and exit > 0 and exit < 256 and exit or 1},
+    {__tostring = function() return message end})}
 end
 
 -- --untrusted: budgets, and a fence in the kernel around the permitted paths.

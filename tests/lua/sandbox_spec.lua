@@ -115,6 +115,31 @@ describe("the sandbox of recipes", function()
       print(getmetatable(e), getmetatable(hwb.json.array{}))]])
   end)
 
+  it("gives out no metatable of the library, whose finalizer would run after the recipe", function()
+    assert.equal("nil\tnil\tfalse\tnil\n", works[[
+      print(hwb.nn.Module:extend("X").__meta, getmetatable(hwb.zeros(2):size()), getmetatable(hwb.nn.ReLU()),
+        getmetatable(hwb.zeros(1)))]])
+    assert.equal("mine\n", works[[print(getmetatable(setmetatable({}, {name = "mine"})).name)]])
+  end)
+
+  it("asks an error value for its text before the guard is lifted", function()
+    local out, status = recipe[[
+      error(setmetatable({}, {__tostring = function()
+        local ok, f = pcall(io.open, "/etc/passwd")
+        return ok and f and f:read("a") or "refused"
+      end}))]]
+    assert.equal(1, status)
+    assert.matches("refused", out, 1, true)
+    assert.is_nil(out:find("root:", 1, true))
+  end)
+
+  it("keeps the guard to the end of the program", function()
+    local out = recipe[[
+      local t = setmetatable({}, {__pairs = function() print(pcall(io.open, "/etc/passwd")) return next, {}, nil end})
+      run:result{a = t}]]
+    assert.is_nil(out:find("true", 1, true))
+  end)
+
   it("shows no addresses", function()
     local out = works[[
       print({}, print, coroutine.create(print), string.format("%s", {}))
@@ -221,6 +246,10 @@ describe("the sandbox of recipes", function()
     it("ends long calls by the clock", function()
       local _, status = recipe([[("x"):rep(36):find(("x*"):rep(30) .. "y")]], "--untrusted", "HWB_LIMITS=seconds=1")
       assert.equal(7, status)
+    end)
+    it("says that time is up when the engine was stopped for it", function()
+      refused("local m = hwb.models.resnet20{} for i = 1, 1e4 do m(hwb.zeros(64, 3, 32, 32)) end", "its time",
+        "--untrusted", "HWB_LIMITS=seconds=2")
     end)
     it("bounds the Lua heap", function()
       local out, status = recipe([[local t = {} for i = 1, 1e8 do t[i] = ("x"):rep(1000) .. i end]], "--untrusted",

@@ -120,7 +120,7 @@ local function run_recipe(file, options, rest, argv, settings, resume)
   local words = {table.unpack(rest, 2)}
   local box = sandbox.new(file, options)
   local recipe = recipes.open(file, box.env)
-  sys.guard(false)
+  sys.guard(false) -- for the run folder; on again from box:enter to the end of the program
   recipes.check_version(recipe, hwb.version)
   local rows = arguments.declarations(recipe.args)
   if options.help then return show_help(file, recipe, rows) end
@@ -150,6 +150,7 @@ local function run_recipe(file, options, rest, argv, settings, resume)
     math.randomseed(record.seed)
     recipe.run(box.env.hwb, args, record)
   end)
+  if failure then failure = box:settled(failure) end
   box:leave()
   return finish(record, options, failure)
 end

@@ -25,14 +25,19 @@ local trace = nil
 ---------------------------------------------------------------------------
 -- classes
 
+-- class -> the metatable of its instances, out of reach of scripts
+local metas = setmetatable({}, { __mode = "k" })
+
 --- A class derived from this one; instances are made by calling it.
 function Module:extend(name)
   local class = setmetatable({ __name = name, super = self }, {
     __index = self,
     __call = function(c, ...) return c:new(...) end,
+    __metatable = false,
   })
-  class.__meta = {
+  metas[class] = {
     __name = name,
+    __metatable = false,
     __index = class,
     __newindex = Module.assign,
     __call = function(m, ...) return m:call(...) end,
@@ -45,7 +50,7 @@ function Module:new(...)
   local m = {
     _order = {}, _kind = {}, training = false, path = "",
   }
-  setmetatable(m, self.__meta)
+  setmetatable(m, metas[self])
   m:init(...)
   return m
 end
@@ -57,6 +62,9 @@ local function is_module(v)
   return type(v) == "table" and rawget(v, "_order") ~= nil and rawget(v, "_kind") ~= nil
 end
 Module.is_module = is_module
+
+--- The class of a module.
+function Module.class_of(m) return is_module(m) and debug.getmetatable(m).__index or nil end
 
 local function register(m, key, value, kind)
   if m._kind[key] == nil then m._order[#m._order + 1] = key end
@@ -199,13 +207,13 @@ local function copied(v, memo)
     memo[v] = v:clone()
     return memo[v]
   end
-  if type(v) ~= "table" or (getmetatable(v) and not is_module(v)) then return v end
+  if type(v) ~= "table" or (debug.getmetatable(v) and not is_module(v)) then return v end
   local c = {}
   memo[v] = c
   for k, x in next, v do
     if k ~= "_engine" then c[k] = copied(x, memo) end
   end
-  return setmetatable(c, getmetatable(v))
+  return setmetatable(c, debug.getmetatable(v))
 end
 
 --- An independent copy of the module: its tensors, children and plain fields.
