@@ -30,6 +30,7 @@ typedef struct hwb__comm {
     uint64_t mark; /* of the next call */
     bool broken;   /* an exchange was left: its buffers are still the transport's */
     bool ended;    /* hwb_comm_end was called */
+    int failed;    /* exit code of a rank that has failed, 0 = none is known to have */
     int passed;    /* exit code of the first rank whose failure reached us */
     hwb_close how; /* to close, and the exit code for it */
     int exit_code;

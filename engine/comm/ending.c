@@ -49,7 +49,7 @@ hwb_status hwb__comm_notices(hwb_ctx *ctx, hwb__comm *c) {
     for (int r = 0; r < c->place.size; r++) {
         const hwb_comm_fate *f = &c->fates[r];
         if (r == c->place.rank || !f->known || f->exit_code == 0) continue;
-        if (!c->passed) c->passed = f->exit_code;
+        c->failed = f->exit_code;
         /* what a rank was told by another one has its rank in front already */
         if (f->passed) return hwb_fail(ctx, f->status, "%s", f->message);
         return hwb_fail(ctx, f->status, "rank %d: %s", r, f->message);

@@ -56,6 +56,7 @@ static hwb_status wait(hwb_ctx *ctx, hwb__comm *c) {
         if (st != HWB_OK && failed == 0) failed = hwb_seconds();
         bool lost = st != HWB_OK && hwb_seconds() - failed > LAST_MESSAGES;
         if (!lost) st = hwb_check_interrupt(ctx);
+        if (lost) c->passed = c->failed;
         if (st != HWB_OK) {
             c->broken = true;
             return st;
@@ -254,7 +255,9 @@ uint64_t hwb_comm_mark_of(uint64_t mark, const char *text, const hwb_tensor *t, 
 /* ---- calls ------------------------------------------------------------------------------------ */
 
 static hwb_status begin(hwb_ctx *ctx, hwb__comm *c, size_t bytes) {
-    HWB_TRY(hwb__comm_notices(ctx, c));
+    hwb_status st = hwb__comm_notices(ctx, c);
+    if (st != HWB_OK) c->passed = c->failed;
+    HWB_TRY(st);
     HWB_TRY(hwb_check_interrupt(ctx));
     if (c->broken || c->ended)
         return hwb_fail(ctx, HWB_EPEER,
@@ -267,7 +270,10 @@ static hwb_status begin(hwb_ctx *ctx, hwb__comm *c, size_t bytes) {
 }
 
 static hwb_status going_on(hwb_ctx *ctx) {
-    HWB_TRY(hwb__comm_notices(ctx, hwb__comm_of(ctx)));
+    hwb__comm *c = hwb__comm_of(ctx);
+    hwb_status st = hwb__comm_notices(ctx, c);
+    if (st != HWB_OK) c->passed = c->failed;
+    HWB_TRY(st);
     return hwb_check_interrupt(ctx);
 }
 
