@@ -67,6 +67,8 @@ EMU_API const char *cudaGetErrorString(cudaError_t e) {
     case cudaErrorInvalidMemcpyDirection: return "invalid copy direction for memcpy";
     case cudaErrorInvalidDevice: return "invalid device ordinal";
     case cudaErrorNoDevice: return "no CUDA-capable device is detected";
+    case cudaErrorInsufficientDriver:
+        return "CUDA driver version is insufficient for CUDA runtime version";
     case cudaErrorInvalidKernelImage: return "device kernel image is invalid";
     case cudaErrorNoKernelImageForDevice:
         return "no kernel image is available for execution on the device";
@@ -95,7 +97,8 @@ EMU_API cudaError_t cudaGetDeviceCount(int *count) {
 
 static cudaError_t check_device(int device) {
     int count = 0;
-    cudaGetDeviceCount(&count);
+    cudaError_t e = cudaGetDeviceCount(&count);
+    if (e != cudaSuccess) return e;
     return emu_error(device >= 0 && device < count ? cudaSuccess : cudaErrorInvalidDevice);
 }
 
