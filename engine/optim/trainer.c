@@ -1,60 +1,19 @@
 /*
- * trainer.c: programs that give a loss and its gradient, their sum over
- * micro-batches, and the update of a model's parameters.
- *
- * One program is kept for each shape of a micro-batch.  It writes its
- * gradients straight into a flat vector, of which every parameter's gradient
- * is a view.
+ * trainer.c: gradients of micro-batches added up, and the update of a model's
+ * parameters.  The programs that make them are in trainer_program.c.
  */
-#include "optim/optim.h"
+#include "optim/trainer_i.h"
 
-#include "ad/ad.h"
 #include "comm/comm.h"
-#include "exec/exec.h"
-#include "graph/build.h"
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
-
-enum { MAX_PROGRAMS = 8, LOSS = 0, RIGHT = 1, FIRST_GRADIENT = 2 };
-
-/* Outputs: loss, right answers, a gradient each parameter, new buffer values. */
-typedef struct compiled {
-    hwb_shape x_shape, y_shape;
-    hwb_dtype x_dtype, y_dtype;
-    hwb_program *program;
-    hwb_id x, y;
-    bool counts;
-    hwb_tensor **buffers; /* retained */
-    int n_buffers;
-} compiled;
-
-struct hwb_trainer {
-    hwb_ctx *ctx;
-    hwb_model *model;
-    hwb_trainer_options o;
-    int n;                           /* parameters */
-    hwb_tensor *sum, *fresh;         /* flat gradients: added up, and of one micro-batch */
-    hwb_tensor **sum_of, **fresh_of; /* [n] views of them */
-    hwb_tensor *state[2], **state_of[2];
-    bool empty; /* nothing was added to `sum` yet */
-    int64_t steps;
-    compiled at[MAX_PROGRAMS];
-    int count;
-};
 
 static hwb_status oom(hwb_ctx *ctx) {
     return hwb_fail(ctx, HWB_ENOMEM, "out of memory for a trainer");
 }
 
 /* ---- life ------------------------------------------------------------------------- */
-
-static void free_compiled(compiled *c) {
-    hwb_program_release(c->program);
-    for (int i = 0; i < c->n_buffers; i++) hwb_tensor_release(c->buffers[i]);
-    free(c->buffers);
-}
 
 static void free_views(hwb_tensor **views, int n) {
     for (int i = 0; views && i < n; i++) hwb_tensor_release(views[i]);
@@ -65,7 +24,6 @@ void hwb_trainer_free(hwb_trainer *t) {
     if (!t) return;
     hwb_trainer_trim(t);
     free_views(t->sum_of, t->n);
-    free_views(t->fresh_of, t->n);
     hwb_tensor_release(t->sum);
     hwb_tensor_release(t->fresh);
     for (int k = 0; k < 2; k++) {
@@ -76,16 +34,21 @@ void hwb_trainer_free(hwb_trainer *t) {
     free(t);
 }
 
-/* A flat vector of zeros, and its parts in the parameters' order. */
-static hwb_status flat_with_views(hwb_trainer *t, hwb_tensor **flat, hwb_tensor ***views) {
+/* A flat vector of zeros. */
+static hwb_status flat(hwb_trainer *t, hwb_tensor **out) {
     hwb_shape s = {.ndim = 1, .dim = {hwb_model_num_parameters(t->model)}};
+    return hwb_tensor_zeros(t->ctx, out, hwb_model_dtype(t->model), s);
+}
+
+/* The same, and its parts in the parameters' order. */
+static hwb_status flat_with_views(hwb_trainer *t, hwb_tensor **out, hwb_tensor ***views) {
     *views = calloc((size_t)t->n + 1, sizeof **views);
     if (!*views) return oom(t->ctx);
-    HWB_TRY(hwb_tensor_zeros(t->ctx, flat, hwb_model_dtype(t->model), s));
+    HWB_TRY(flat(t, out));
     int64_t at = 0;
     for (int i = 0; i < t->n; i++) {
         int64_t len = hwb_tensor_numel(hwb_model_parameter(t->model, i, NULL));
-        HWB_TRY(hwb_tensor_slice(t->ctx, &(*views)[i], *flat, 0, at, len, 1));
+        HWB_TRY(hwb_tensor_slice(t->ctx, &(*views)[i], *out, 0, at, len, 1));
         at += len;
     }
     return HWB_OK;
@@ -128,109 +91,7 @@ hwb_status hwb_trainer_new(hwb_ctx *ctx, hwb_trainer **out, hwb_model *m,
     return st;
 }
 
-/* ---- the program ---------------------------------------------------------------------- */
-
-/* Number of samples whose largest output is the label, as float32. */
-static hwb_status count_right(hwb_graph *g, hwb_id *right, hwb_id z, hwb_id target, bool *counts) {
-    const hwb_shape *s = hwb_graph_shape(g, z), *t = hwb_graph_shape(g, target);
-    hwb_shape scalar = {.ndim = 0};
-    *counts = s->ndim == t->ndim + 1 && !hwb_dtype_is_float(hwb_graph_dtype(g, target));
-    if (!*counts) return hwb_graph_fill(g, right, HWB_F32, scalar, 0);
-    HWB_TRY(hwb_argmax(g, right, z, 1, false));
-    HWB_TRY(hwb_cast(g, &target, target, HWB_I64));
-    HWB_TRY(hwb_eq(g, right, *right, target));
-    HWB_TRY(hwb_cast(g, right, *right, HWB_F32));
-    return hwb_sum(g, right, *right, 0, false);
-}
-
-static hwb_status outputs_of(hwb_trainer *t, compiled *c, const hwb_tracing *tr, hwb_id *outs) {
-    hwb_graph *g = tr->graph;
-    HWB_TRY(t->o.loss(t->o.loss_user, g, &outs[LOSS], tr->y, c->y, true));
-    if (hwb_shape_numel(hwb_graph_shape(g, outs[LOSS])) != 1)
-        return hwb_fail(t->ctx, HWB_ESHAPE, "the loss must be one number");
-    HWB_TRY(count_right(g, &outs[RIGHT], tr->y, c->y, &c->counts));
-    HWB_TRY(hwb_vjp(g, 1, &outs[LOSS], NULL, t->n, tr->parameters, &outs[FIRST_GRADIENT]));
-    for (int i = 0; i < t->n; i++) {
-        hwb_id *d = &outs[FIRST_GRADIENT + i];
-        if (*d == HWB_NONE) HWB_TRY(hwb_zeros_like(g, d, tr->parameters[i]));
-    }
-    c->buffers = calloc((size_t)hwb_graph_update_count(g) + 1, sizeof *c->buffers);
-    if (!c->buffers) return oom(t->ctx);
-    for (int i = 0; i < hwb_graph_update_count(g); i++)
-        c->buffers[c->n_buffers++] =
-            hwb_tensor_retain(hwb_graph_update_at(g, i, &outs[FIRST_GRADIENT + t->n + i]));
-    return HWB_OK;
-}
-
-static hwb_status compile(hwb_trainer *t, compiled *c) {
-    hwb_tracing tr;
-    hwb_id *outs = NULL;
-    HWB_TRY(hwb_model_trace_begin(t->ctx, t->model, &tr));
-    hwb_status st =
-        hwb_model_trace_forward(t->ctx, t->model, &tr, c->x_dtype, &c->x_shape, !t->o.eval_mode);
-    if (st == HWB_OK)
-        st = hwb_graph_input(tr.graph, &c->y, HWB_ROLE_DATA, c->y_dtype, c->y_shape, "target");
-    size_t n = (size_t)(FIRST_GRADIENT + t->n + hwb_graph_update_count(tr.graph));
-    if (st == HWB_OK && !(outs = calloc(n, sizeof *outs))) st = oom(t->ctx);
-    if (st == HWB_OK) st = outputs_of(t, c, &tr, outs);
-    c->x = tr.x;
-    if (st == HWB_OK) st = hwb_compile(t->ctx, &c->program, tr.graph, (int)n, outs, NULL);
-    free(outs);
-    hwb_tracing_free(&tr);
-    return st;
-}
-
-static hwb_status compiled_for(hwb_trainer *t, hwb_tensor *x, hwb_tensor *y, compiled **out) {
-    const hwb_shape *xs = hwb_tensor_shape(x), *ys = hwb_tensor_shape(y);
-    for (int i = 0; i < t->count; i++) {
-        compiled *c = &t->at[i];
-        if (!hwb_shape_equal(&c->x_shape, xs) || !hwb_shape_equal(&c->y_shape, ys) ||
-            c->x_dtype != hwb_tensor_dtype(x) || c->y_dtype != hwb_tensor_dtype(y))
-            continue;
-        *out = c;
-        return HWB_OK;
-    }
-    compiled c = {.x_shape = *xs,
-                  .y_shape = *ys,
-                  .x_dtype = hwb_tensor_dtype(x),
-                  .y_dtype = hwb_tensor_dtype(y)};
-    hwb_status st = compile(t, &c);
-    if (st != HWB_OK) {
-        free_compiled(&c);
-        return st;
-    }
-    if (t->count == MAX_PROGRAMS) { /* the oldest goes */
-        free_compiled(&t->at[0]);
-        memmove(t->at, t->at + 1, (MAX_PROGRAMS - 1) * sizeof *t->at);
-        t->count--;
-    }
-    t->at[t->count] = c;
-    *out = &t->at[t->count++];
-    return HWB_OK;
-}
-
 /* ---- gradients ---------------------------------------------------------------------------- */
-
-static hwb_status run(hwb_trainer *t, compiled *c, hwb_tensor *x, hwb_tensor *y,
-                      hwb_tensor *const *gradients, double *loss, int64_t *right) {
-    int n = FIRST_GRADIENT + t->n + c->n_buffers;
-    hwb_tensor **outs = calloc((size_t)n, sizeof *outs);
-    if (!outs) return oom(t->ctx);
-    for (int i = 0; i < t->n; i++) outs[FIRST_GRADIENT + i] = gradients[i];
-    hwb_status st = hwb_program_set(t->ctx, c->program, c->x, x);
-    if (st == HWB_OK) st = hwb_program_set(t->ctx, c->program, c->y, y);
-    if (st == HWB_OK) st = hwb_program_run_into(t->ctx, c->program, outs);
-    if (st == HWB_OK) {
-        *loss = hwb_tensor_get(outs[LOSS], 0);
-        *right = c->counts ? (int64_t)hwb_tensor_get(outs[RIGHT], 0) : -1;
-    }
-    for (int i = 0; st == HWB_OK && i < c->n_buffers; i++)
-        st = hwb_tensor_copy(t->ctx, c->buffers[i], outs[FIRST_GRADIENT + t->n + i]);
-    for (int i = 0; i < n; i++) /* on failure what was made is already gone */
-        if (i < FIRST_GRADIENT || i >= FIRST_GRADIENT + t->n) hwb_tensor_release(outs[i]);
-    free(outs);
-    return st;
-}
 
 /* to = weight * from (+ to) */
 static void add_scaled(hwb_tensor *to, const hwb_tensor *from, double weight, bool set) {
@@ -249,29 +110,29 @@ static void add_scaled(hwb_tensor *to, const hwb_tensor *from, double weight, bo
 
 hwb_status hwb_trainer_gradient(hwb_ctx *ctx, hwb_trainer *t, hwb_tensor *x, hwb_tensor *y,
                                 double weight, double *loss, int64_t *right) {
-    compiled *c;
+    hwb__trainer_program *c;
     if (!isfinite(weight)) return hwb_fail(ctx, HWB_EARG, "gradient: weight %g", weight);
-    HWB_TRY(compiled_for(t, x, y, &c));
+    HWB_TRY(hwb__trainer_compiled(t, x, y, &c));
     if (t->empty) { /* the first micro-batch needs no second vector */
-        HWB_TRY(run(t, c, x, y, t->sum_of, loss, right));
+        HWB_TRY(hwb__trainer_run(t, c, x, y, t->sum, loss, right));
         if (weight != 1) add_scaled(t->sum, t->sum, weight, true);
         t->empty = false;
         return HWB_OK;
     }
-    if (!t->fresh) HWB_TRY(flat_with_views(t, &t->fresh, &t->fresh_of));
-    HWB_TRY(run(t, c, x, y, t->fresh_of, loss, right));
+    if (!t->fresh) HWB_TRY(flat(t, &t->fresh));
+    HWB_TRY(hwb__trainer_run(t, c, x, y, t->fresh, loss, right));
     add_scaled(t->sum, t->fresh, weight, false);
     return HWB_OK;
 }
 
 hwb_status hwb_trainer_prepare(hwb_ctx *ctx, hwb_trainer *t, hwb_tensor *x, hwb_tensor *y) {
     (void)ctx;
-    compiled *c;
-    return compiled_for(t, x, y, &c);
+    hwb__trainer_program *c;
+    return hwb__trainer_compiled(t, x, y, &c);
 }
 
 void hwb_trainer_trim(hwb_trainer *t) {
-    for (int i = 0; i < t->count; i++) free_compiled(&t->at[i]);
+    for (int i = 0; i < t->count; i++) hwb__trainer_free_compiled(&t->at[i]);
     t->count = 0;
 }
 
@@ -336,10 +197,6 @@ hwb_status hwb_trainer_sum_ranks(hwb_ctx *ctx, hwb_trainer *t) {
     if (ranks == 1) return HWB_OK;
     if (t->empty) HWB_TRY(hwb_tensor_fill(ctx, t->sum, 0));
     t->empty = false;
-    uint64_t mark = (uint64_t)t->steps + 1; /* of the weights that the gradients are for */
-    for (int i = 0; i < t->n; i++)
-        mark = hwb_comm_mark_of(mark, NULL, hwb_model_parameter(t->model, i, NULL), 64);
-    hwb_comm_mark(ctx, mark);
     HWB_TRY(hwb_comm_sum_tensor(ctx, t->sum));
     return t->o.eval_mode ? HWB_OK : average_buffers(ctx, t, ranks);
 }

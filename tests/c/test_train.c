@@ -147,20 +147,28 @@ static void test_rules_refuse(void **state) {
 
 /* ---- trainers --------------------------------------------------------------------------- */
 
-/* logits = x w^T + b with a buffer that counts the passes in training mode */
+/* logits = x w^T + b with buffers that count the passes in training mode: two of the
+ * model's dtype (the second by tens, in two places) and one of another */
 typedef struct net {
-    hwb_tensor *w, *b, *passes;
+    hwb_tensor *w, *b, *passes, *tens, *narrow;
 } net;
+
+static hwb_status count_up(hwb_graph *g, hwb_tensor *buffer, double step) {
+    hwb_id c;
+    HWB_TRY(hwb_graph_lift(g, &c, buffer));
+    HWB_TRY(hwb_add_scalar(g, &c, c, step));
+    return hwb_graph_update(g, buffer, c);
+}
 
 static hwb_status forward(void *user, hwb_graph *g, hwb_id *y, hwb_id x, bool train) {
     net *n = user;
-    hwb_id w, b, c;
+    hwb_id w, b;
     HWB_TRY(hwb_graph_lift(g, &w, n->w));
     HWB_TRY(hwb_graph_lift(g, &b, n->b));
     if (train) {
-        HWB_TRY(hwb_graph_lift(g, &c, n->passes));
-        HWB_TRY(hwb_add_scalar(g, &c, c, 1));
-        HWB_TRY(hwb_graph_update(g, n->passes, c));
+        HWB_TRY(count_up(g, n->passes, 1));
+        HWB_TRY(count_up(g, n->narrow, 0.5));
+        HWB_TRY(count_up(g, n->tens, 10));
     }
     return hwb_linear(g, y, x, w, b);
 }
@@ -172,10 +180,14 @@ static hwb_status make_model(hwb_ctx *ctx, net *n, hwb_model **m) {
     HWB_TRY(hwb_tensor_fill_normal(ctx, n->w, (hwb_rng){5, 0}));
     HWB_TRY(hwb_tensor_zeros(ctx, &n->b, HWB_F64, hwb_shape_of(1, 3)));
     HWB_TRY(hwb_tensor_zeros(ctx, &n->passes, HWB_F64, hwb_shape_of(1, 1)));
+    HWB_TRY(hwb_tensor_zeros(ctx, &n->tens, HWB_F64, hwb_shape_of(2, 2, 1)));
+    HWB_TRY(hwb_tensor_zeros(ctx, &n->narrow, HWB_F32, hwb_shape_of(1, 3)));
     HWB_TRY(hwb_model_new(ctx, m, forward, n, NULL));
     HWB_TRY(hwb_model_add_parameter(ctx, *m, "weight", n->w));
     HWB_TRY(hwb_model_add_parameter(ctx, *m, "bias", n->b));
-    return hwb_model_add_buffer(ctx, *m, "passes", n->passes);
+    HWB_TRY(hwb_model_add_buffer(ctx, *m, "passes", n->passes));
+    HWB_TRY(hwb_model_add_buffer(ctx, *m, "narrow", n->narrow));
+    return hwb_model_add_buffer(ctx, *m, "tens", n->tens);
 }
 
 static void free_model(net *n, hwb_model *m) {
@@ -183,6 +195,8 @@ static void free_model(net *n, hwb_model *m) {
     hwb_tensor_release(n->w);
     hwb_tensor_release(n->b);
     hwb_tensor_release(n->passes);
+    hwb_tensor_release(n->tens);
+    hwb_tensor_release(n->narrow);
 }
 
 static hwb_tensor *labels(hwb_ctx *ctx, int n) {
@@ -217,6 +231,8 @@ static void test_trainer(void **state) {
     assert_ok(ctx, hwb_trainer_gradient(ctx, t, x, y, 1, &first, &right));
     assert_true(right >= 0 && right <= 6);
     assert_near(hwb_tensor_get(n.passes, 0), 1, 0);
+    for (int i = 0; i < 2; i++) assert_near(hwb_tensor_get(n.tens, i), 10, 0);
+    for (int i = 0; i < 3; i++) assert_near(hwb_tensor_get(n.narrow, i), 0.5, 0);
 
     hwb_curvature_options co = {.kind = HWB_HESSIAN};
     assert_ok(ctx, hwb_source_batch(ctx, &source, x, y, 0));
@@ -227,6 +243,25 @@ static void test_trainer(void **state) {
         assert_near(hwb_tensor_get(hwb_trainer_flat_gradient(t), i), hwb_tensor_get(want, i),
                     1e-14);
     assert_near(hwb_trainer_norm(t), sqrt(hwb_tensor_dot(want, want)), 1e-14);
+
+    /* a program made again goes on from the buffers there are */
+    assert_ok(ctx, hwb_trainer_clear(ctx, t));
+    hwb_trainer_trim(t);
+    assert_ok(ctx, hwb_trainer_prepare(ctx, t, x, y));
+    assert_ok(ctx, hwb_trainer_gradient(ctx, t, x, y, 1, &loss, &right));
+    assert_true(loss == first);
+    assert_near(hwb_tensor_get(n.passes, 0), 2, 0);
+    assert_near(hwb_tensor_get(n.narrow, 2), 1, 0);
+
+    /* a gradient from elsewhere is added, to nothing too */
+    for (int k = 1; k < 3; k++) {
+        if (k == 1) assert_ok(ctx, hwb_trainer_clear(ctx, t));
+        assert_ok(ctx, hwb_trainer_add(ctx, t, want));
+        for (int i = 0; i < 15; i++)
+            assert_near(hwb_tensor_get(hwb_trainer_flat_gradient(t), i),
+                        k * hwb_tensor_get(want, i), 1e-14);
+    }
+    assert_fails(ctx, hwb_trainer_add(ctx, t, x), HWB_ESHAPE, "15 values");
 
     /* halves add up to the same */
     assert_ok(ctx, hwb_trainer_clear(ctx, t));
