@@ -92,7 +92,7 @@ static int unknown_option(const options *o, const char *text) {
     complain(o);
     fprintf(stderr, "unknown option '%s'", text);
     if (near) fprintf(stderr, "; did you mean '--%s'?", near);
-    fprintf(stderr, "\nTry 'hwb %s --help'.\n",
+    fprintf(stderr, "\nTry 'hwb%s%s --help'.\n", o->command_given ? " " : "",
             o->command_given ? command_rows[o->command].word : "");
     return 2;
 }

@@ -1,4 +1,4 @@
-# hwb data index and verify of image folders.
+# hwb data index and verify of image folders; hwb init.
 . "$(dirname "$0")/lib.sh"
 
 mkdir -p sets/train/cat sets/train/dog sets/val/cat
@@ -59,3 +59,23 @@ err_has "holds no folders"
 run data indx
 is 2
 err_has "did you mean 'index'"
+
+# hwb init: a folder whose recipe runs, and which is not overwritten
+run init fresh
+is 0
+for f in .luarc.json .luacheckrc .gitignore first.lua; do ok "$f" [ -s "fresh/$f" ]; done
+run check fresh/first.lua
+is 0
+out_has "images"
+run run fresh/first.lua --smoke -q
+is 0
+ok "its figure" [ -s runs/latest/line.png ]
+echo "-- mine" >fresh/first.lua
+run init fresh
+is 0
+out_has kept
+[ "$(cat fresh/first.lua)" = "-- mine" ] || fail "hwb init wrote over a file"
+if command -v luacheck >/dev/null; then
+    run init checked
+    (cd checked && luacheck -q first.lua >/dev/null) || fail "luacheck on the recipe of hwb init"
+fi

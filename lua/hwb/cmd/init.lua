@@ -4,18 +4,30 @@ local hwb = require "hwb"
 local errors = require "hwb.errors"
 
 local recipe = [[
+-- hwb run first.lua            hwb run first.lua --help           hwb check first.lua
 return {
   name = "first",
-  summary = "A recipe to start from.",
+  summary = "The steepest directions of a small network's loss.",
   args = {
-    steps = {default = 10, help = "how many numbers", smoke = 3},
+    images = {default = 64, smoke = 8, help = "pictures of the bundled set"},
+    k = {default = 3, help = "eigenvalues"},
   },
   run = function(hwb, args, run)
-    for step = 1, args.steps do
-      run:metric(step, {square = step * step})
+    local nn = hwb.nn
+    local model = nn.Sequential(
+      nn.Conv2d(3, 8, 3, {stride = 2, padding = 1}), nn.Tanh(), nn.Flatten(), nn.Linear(8 * 16 * 16, 10))
+    local x, y = hwb.data.shapes10{}:batch(1, args.images)
+    local H = hwb.hessian(model, {data = {x, y}})
+
+    local eigs, rows = H:eigs{k = args.k, seed = run.seed}, {}
+    for i, value in ipairs(eigs.values) do
+      run:metric(i, {eigenvalue = value})
+      rows[i] = {i = i, eigenvalue = value, residual = eigs.residuals[i]}
     end
-    run:log("hwb %s did %d steps", hwb.version, args.steps)
-    run:result{last = args.steps * args.steps}
+    run:table("eigenvalues", rows, {"i", "eigenvalue", "residual"})
+    local line = hwb.landscape.line(H, {direction = eigs.vectors[1], span = 2})
+    run:figure("line", hwb.landscape.plot(line, {title = "The loss along the steepest direction"}))
+    run:result{eigenvalues = eigs.values, loss = line.value}
   end,
 }
 ]]
