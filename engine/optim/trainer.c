@@ -197,6 +197,10 @@ hwb_status hwb_trainer_sum_ranks(hwb_ctx *ctx, hwb_trainer *t) {
     if (ranks == 1) return HWB_OK;
     if (t->empty) HWB_TRY(hwb_tensor_fill(ctx, t->sum, 0));
     t->empty = false;
+    uint64_t mark = (uint64_t)t->steps + 1; /* of the weights that the gradients are for */
+    for (int i = 0; i < t->n; i++)
+        mark = hwb_comm_mark_of(mark, NULL, hwb_model_parameter(t->model, i, NULL), 64);
+    hwb_comm_mark(ctx, mark);
     HWB_TRY(hwb_comm_sum_tensor(ctx, t->sum));
     return t->o.eval_mode ? HWB_OK : average_buffers(ctx, t, ranks);
 }
