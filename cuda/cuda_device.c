@@ -139,6 +139,7 @@ void hwb__cuda_close(void *state) {
     if (s->blas) cublasDestroy(s->blas);
     if (s->dnn) cudnnDestroy(s->dnn);
     hwb__cuda_mem_free(s, s->fault);
+    hwb__cuda_mem_free(s, s->blas_space);
     if (s->host_fault) cudaFreeHost(s->host_fault);
     if (s->bounce) cudaFreeHost(s->bounce);
     hwb__cuda_pool_free(s->pool);
@@ -154,10 +155,17 @@ hwb_status hwb__cuda_configure(hwb_ctx *ctx, void *state, const hwb_device_optio
     return HWB_OK;
 }
 
+/* cuBLAS gets memory of ours: what its manual asks for on Hopper, and recorded stages
+ * then name nothing that it allocates by itself. */
+enum { BLAS_SPACE = 32 << 20 };
+
 hwb_status hwb__cuda_blas(hwb_ctx *ctx, hwb__cuda *s) {
-    if (s->blas) return HWB_OK;
-    HWB_CUBLAS_TRY(ctx, cublasCreate(&s->blas));
+    if (s->blas && s->blas_space) return HWB_OK;
+    if (!s->blas) HWB_CUBLAS_TRY(ctx, cublasCreate(&s->blas));
     HWB_CUBLAS_TRY(ctx, cublasSetStream(s->blas, s->stream));
+    s->blas_space = hwb__cuda_mem_alloc(ctx, s, BLAS_SPACE);
+    if (!s->blas_space) return HWB_ENOMEM;
+    HWB_CUBLAS_TRY(ctx, cublasSetWorkspace(s->blas, s->blas_space, BLAS_SPACE));
     return HWB_OK;
 }
 

@@ -62,7 +62,8 @@ typedef struct hwb__cuda {
     bool deterministic;
     cudaStream_t stream;
     cublasHandle_t blas; /* NULL until the first product */
-    cudnnHandle_t dnn;   /* NULL until the first convolution */
+    void *blas_space;
+    cudnnHandle_t dnn; /* NULL until the first convolution */
     hwb__cuda_pool *pool;
     int64_t *fault;      /* device: what an index kernel found wrong, see cuda_index.c */
     int64_t *host_fault; /* pinned copy */

@@ -143,6 +143,7 @@ bench() {
 
 peers() {
     local status=0
+    python3 tests/bench/peer_gpu.py --machine || status=1
     python3 tests/bench/peer_gpu.py --repeat 5 || status=1
     python3 -c 'import jax' 2>/dev/null && { python3 tests/bench/peer_jax.py --repeat 5 || status=1; }
     return $status

@@ -132,7 +132,8 @@ static void print_line(bench *b, const double *wall, double cpu, double first, d
            "%lld, \"threads\": %lld, "
            "\"seconds_median\": %.5f, \"seconds_min\": %.5f, \"seconds_max\": %.5f, "
            "\"cpu_s_min\": %.5f, \"first_s\": %.4f, \"peak_mib\": %.1f, \"account_mib\": %.1f, "
-           "\"model_mib\": %.1f, \"gmacs\": %.4f, \"gbytes\": %.4f, \"check\": [",
+           "\"device_mib\": %.1f, \"model_mib\": %.1f, \"gmacs\": %.4f, \"gbytes\": %.4f, "
+           "\"check\": [",
            b->what->name, b->net_name, b->device, b->math ? b->math : "float32",
            (long long)b->repeat, (long long)b->threads, wall[b->repeat / 2], wall[0],
            wall[b->repeat - 1], cpu, first, mib, account, (double)before / 1048576.0, b->macs / 1e9,

@@ -2,6 +2,7 @@
 """PyTorch on a GPU, on the benchmark cases of a GPU: the other side of `bench CASE device=cuda`.
 
 usage: peer_gpu.py [--case NAME,...] [--way NAME,...] [--repeat N] [--device cuda|cpu] [--batch N] [--tf32]
+                   [--machine]
 
 One JSON line a (case, way), in the manner of peer_torch.py; networks, weights, inputs and check
 values are those of peer_nets.py and peer_cases.py.  Ways: "native" is double backward with the
@@ -9,6 +10,10 @@ gradient graph kept, channels-last; "fast" the same with convolutions whose doub
 convolutions; "forward" is torch.func's jvp of grad, run op by op; "compile" is torch.compile of
 the same; "graph" is the same captured as one CUDA graph; "vmap" takes K vectors at once.  First-order
 cases: "native", "compile", "graph".  float32 is exact unless --tf32.
+
+--machine prints what the card gives: bytes a second of a large copy (read and written), and
+multiply-adds a second of a large product in float32, TF32 and bf16; a case's distance from these is
+what `bench`'s gmacs and gbytes say of it.
 
 Has run on a CPU only (--device cpu, where "graph" is left out).
 """
@@ -165,6 +170,36 @@ def measure(args, case, way):
             "versions": {"torch": torch.__version__}}
 
 
+def machine(device):
+    """Rates of the device, each the best of ten."""
+    import torch
+
+    def best(f):
+        f()
+        least = float("inf")
+        for _ in range(10):
+            if device == "cuda":
+                torch.cuda.synchronize()
+            begin = time.perf_counter()
+            f()
+            if device == "cuda":
+                torch.cuda.synchronize()
+            least = min(least, time.perf_counter() - begin)
+        return least
+
+    n, size = (8192, 1 << 28) if device == "cuda" else (512, 1 << 20)
+    x = torch.empty(size, device=device)
+    y = torch.empty_like(x)
+    out = {"gbytes_per_s": round(8 * size / best(lambda: y.copy_(x)) / 1e9, 1)}
+    for name, dtype, tf32 in (("float32", torch.float32, False), ("tf32", torch.float32, True),
+                              ("bf16", torch.bfloat16, False)):
+        torch.backends.cuda.matmul.allow_tf32 = tf32
+        a = torch.randn(n, n, device=device).to(dtype)
+        b = torch.randn(n, n, device=device).to(dtype)
+        out["gmacs_per_s_" + name] = round(n ** 3 / best(lambda: a @ b) / 1e9, 1)
+    return out
+
+
 def main(argv):
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("--case", default="")
@@ -173,7 +208,11 @@ def main(argv):
     ap.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     ap.add_argument("--batch", type=int, default=0)
     ap.add_argument("--tf32", action="store_true")
+    ap.add_argument("--machine", action="store_true")
     args = ap.parse_args(argv)
+    if args.machine:
+        print(json.dumps(machine(args.device)))
+        return 0
     status = 0
     for case, (_, _, _, ways) in rows().items():
         if args.case and case not in args.case.split(","):
