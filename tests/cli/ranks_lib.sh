@@ -1,0 +1,24 @@
+# Shared by ranks_test.sh and ranks_failures_test.sh, after lib.sh: mpirun, or a skip.
+recipe=$HWB_CLI_TESTS/ranks.lua
+command -v mpirun >/dev/null || { echo "skipped: no mpirun (openmpi-bin)"; exit 77; }
+"$hwb" doctor --json >doctor.json
+[ "$(field doctor.json 'v.ranks.ok')" = true ] || {
+    echo "skipped: $(field doctor.json 'v.ranks.why')"
+    exit 77
+}
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
+export OMPI_MCA_hwloc_base_binding_policy=none OMP_NUM_THREADS=1
+export ASAN_OPTIONS="${ASAN_OPTIONS-}:detect_leaks=0" # what Open MPI keeps until the end is not ours
+
+# ranks N WORDS…: mpirun -np N hwb WORDS…, as run; $seconds is how long it took
+ranks() {
+    last="mpirun -np $*"
+    n=$1
+    shift
+    began=$(date +%s)
+    timeout 100 mpirun -np "$n" "$hwb" "$@" >"$work/.out" 2>"$work/.err" </dev/null
+    status=$?
+    seconds=$(($(date +%s) - began))
+    out=$(cat "$work/.out")
+    err=$(cat "$work/.err")
+}
