@@ -123,7 +123,7 @@ local function resolve(who, H, want, i, o, eigen)
     if want:numel() ~= H.n then
       error(("%s: the direction has %d numbers, the weights %d"):format(who, want:numel(), H.n), 4)
     end
-    return { vector = want:reshape(H.n), name = "a given direction" }
+    return { vector = want:reshape(H.n) }
   elseif want == "random" then
     local normed = o.normalise == "none" and "" or (", %s-normalised"):format(o.normalise)
     local seed = o.seed + i - 1
@@ -274,7 +274,7 @@ function landscape.surface(target, given)
   local U = hwb.stack({ list[1].vector, list[2].vector })
   local losses, evaluations = losses_at(H, U, points)
   local r = { kind = "surface", x = double(x), y = double(y), loss = double(losses):reshape(#y, #x),
-    directions = U, names = { list[1].name, list[2].name },
+    directions = U, names = { list[1].name or "first direction", list[2].name or "second direction" },
     eigenvalues = list[1].eigenvalue and list[2].eigenvalue and { list[1].eigenvalue, list[2].eigenvalue },
     evaluations = evaluations, bn = H.bn, samples = H.samples, seed = o.seed }
   if o.second_order then
@@ -329,7 +329,7 @@ local function line_figure(list, o)
   for key, value in pairs(o) do if key ~= "labels" then settings[key] = value end end
   local fig = hwb.plot.figure(settings)
   for i, r in ipairs(list) do
-    local label = o.labels and o.labels[i] or r.name
+    local label = o.labels and o.labels[i] or r.name or (#list == 1 and "loss" or ("line %d"):format(i))
     fig:line{ x = r.t, y = r.loss, label = label, color = (i - 1) % 8 + 1 }
     if r.quadratic then
       fig:line{ x = r.t, y = r.quadratic, dash = "dashed", color = (i - 1) % 8 + 1, linewidth = 1,
