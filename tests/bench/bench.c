@@ -136,8 +136,9 @@ static void print_line(bench *b, const double *wall, double cpu, double first, d
            "\"check\": [",
            b->what->name, b->net_name, b->device, b->math ? b->math : "float32",
            (long long)b->repeat, (long long)b->threads, wall[b->repeat / 2], wall[0],
-           wall[b->repeat - 1], cpu, first, mib, account, (double)before / 1048576.0, b->macs / 1e9,
-           b->bytes / 1e9);
+           wall[b->repeat - 1], cpu, first, mib, account,
+           (double)hwb_memory(b->ctx).device_peak / 1048576.0, (double)before / 1048576.0,
+           b->macs / 1e9, b->bytes / 1e9);
     for (int i = 0; i < MAX_CHECKS && b->what->checks[i]; i++)
         printf("%s%.9g", i ? ", " : "", b->check[i]);
     puts("]}");
