@@ -102,6 +102,25 @@ describe(name and "device " .. name or "device (skipped: " .. tostring(why) .. "
     for i = 1, 4 do close(got[i]:to("float64"), want[i]:to("float64"), 1e-6) end
   end)
 
+  it("TF32 and bf16 only when asked for", function()
+    local function off(n) -- shapes differ: a program keeps what it was compiled with
+      hwb.manual_seed(n)
+      local a, b = hwb.randn(128, n), hwb.randn(n, 128)
+      local want = a:matmul(b)
+      local got = on(name, function() return a:matmul(b) end)
+      return (got - want):abs():max():item() / want:abs():max():item()
+    end
+    assert.is_true(off(128) < 2e-6)
+    hwb.device_options{math = "tf32"}
+    local tf32 = off(256)
+    hwb.device_options{math = "bf16"}
+    local bf16 = off(384)
+    hwb.device_options{math = "float32"}
+    assert.is_true(off(512) < 2e-6)
+    assert.is_true(tf32 > 1e-5 and tf32 < 5e-3, ("TF32: %.3g"):format(tf32))
+    assert.is_true(bf16 > 1e-4 and bf16 < 5e-2, ("bf16: %.3g"):format(bf16))
+  end)
+
   it("a NaN is traced to the operation that made it", function()
     local function loss(t) return t:log():sum() end
     local ok, text = pcall(on, name, function()
