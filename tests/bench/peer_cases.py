@@ -226,12 +226,12 @@ def traces(task):
     """Hutchinson by joint probes, the signs of sin() vectors, one number a layer's weight; returns
     the sum over layers, and of their sizes."""
     apply, layers = operator(task), layer_indices(task)
+    probes = [[torch.where(t < 0, -1.0, 1.0) for t in task.vector(j)] for j in range(task.options["probes"])]
 
     def step():
         task.hvps = 0
         got = {k: 0.0 for k, _ in layers}
-        for j in range(task.options["probes"]):
-            v = [torch.where(t < 0, -1.0, 1.0) for t in task.vector(j)]
+        for v in probes:
             hv = apply(v)
             for k, idx in layers:
                 got[k] += dot([v[idx[0]]], [hv[idx[0]]]) / task.options["probes"]
