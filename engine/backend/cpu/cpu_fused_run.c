@@ -1,6 +1,9 @@
 /*
  * cpu_fused_run.c: runs the plan of a fused group.
  *
+ * Items go backwards: what the kernel before wrote last, and is still in cache, is
+ * read first; the kernel after, which goes forwards, finds the same.
+ *
  * For every tile: point the input registers at their data (or expand a
  * broadcast one into its buffer, unless it holds that data already), run the
  * instructions, each over the whole tile, then store and sum the outputs.
@@ -278,10 +281,11 @@ hwb_status hwb__fused_run(hwb_ctx *ctx, hwb__cpu_kernel *kernel, const void *con
         worker w = proto;
         start_worker(&w, omp_get_thread_num());
 #pragma omp for schedule(static)
-        for (int64_t i = 0; i < items; i++) {
-            run_item(&w, i / k->n_blocks, i % k->n_blocks);
-            if (k->stream) w.vec->stream_end();
-        }
+        for (int p = 0; p < k->workers; p++)
+            for (int64_t i = items * (p + 1) / k->workers; i-- > items * p / k->workers;) {
+                run_item(&w, i / k->n_blocks, i % k->n_blocks);
+                if (k->stream) w.vec->stream_end();
+            }
     }
     for (int i = 0; i < k->n_out; i++)
         if (k->out[i].reduce && !k->out[i].direct)
