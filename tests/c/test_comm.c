@@ -481,6 +481,35 @@ static void test_apart(void **state) {
     }
 }
 
+/* The same call on other things. */
+static void body_marks(rank_run *run) {
+    float w[100] = {0};
+    hwb_tensor *t = NULL;
+    double x = 1;
+    w[40] = run->number && run->e.rank == 1 ? 1e-30f : 0;
+    run->status = hwb_tensor_from(run->ctx, &t, HWB_F32, (hwb_shape){.ndim = 1, .dim = {100}}, w);
+    hwb_comm_mark(run->ctx, hwb_comm_mark_of(1, "block", t, 50));
+    hwb_tensor_release(t);
+    if (run->status == HWB_OK) run->status = hwb_comm_sum(run->ctx, HWB_F64, 1, &x);
+    /* a mark is for one call */
+    if (run->status == HWB_OK) run->status = hwb_comm_sum(run->ctx, HWB_F64, 1, &x);
+    run->values[0] = x;
+}
+
+static void test_marks(void **state) {
+    (void)state;
+    static world w;
+    rank_run runs[2];
+    run_ranks(&w, runs, 2, body_marks, 0);
+    for (int r = 0; r < 2; r++) assert_true(runs[r].status == HWB_OK && runs[r].values[0] == 4);
+    run_ranks(&w, runs, 2, body_marks, 1);
+    for (int r = 0; r < 2; r++) {
+        assert_int_equal(runs[r].status, HWB_EPEER);
+        assert_non_null(strstr(runs[r].message, "a sum of 1 float64, is of other weights"));
+    }
+    assert_true(hwb_comm_mark_of(1, "a", NULL, 0) != hwb_comm_mark_of(1, "b", NULL, 0));
+}
+
 /* Rank 1 fails by itself while the others wait for it. */
 static void body_failing(rank_run *run) {
     double x = 1;
@@ -606,9 +635,9 @@ int main(void) {
         cmocka_unit_test(test_sums),         cmocka_unit_test(test_tensor),
         cmocka_unit_test(test_broadcasts),   cmocka_unit_test(test_device),
         cmocka_unit_test(test_device_apart), cmocka_unit_test(test_apart),
-        cmocka_unit_test(test_failing),      cmocka_unit_test(test_leaving),
-        cmocka_unit_test(test_silent),       cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_interrupted),
+        cmocka_unit_test(test_marks),        cmocka_unit_test(test_failing),
+        cmocka_unit_test(test_leaving),      cmocka_unit_test(test_silent),
+        cmocka_unit_test(test_refused),      cmocka_unit_test(test_interrupted),
     };
     return RUN_TESTS(tests);
 }
