@@ -425,6 +425,14 @@ send hwb.randn(8, 8, 3, 3)\n
 expect 62 more
 send hwb.no_such_thing\n
 expect nil
+send fig = hwb.plot.line{y = {1, 4, 9}, title = "Squares"}\n
+send fig\n
+expect Squares
+expect └
+send fig;\n
+absent └
+send 1 + 1\n
+expect 2
 send local c <const>, d = 40, 2\n
 send c + d\n
 expect 42

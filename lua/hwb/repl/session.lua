@@ -111,10 +111,18 @@ function M.protect(f, ...)
   return true, table.unpack(results, 1, results.n)
 end
 
+-- A figure is looked at, not described; everything else is text.
+local function is_figure(value)
+  local meta = type(value) == "table" and debug.getmetatable(value)
+  return meta and rawget(meta, "__name") == "hwb.figure" and sys.isatty(1)
+end
+
 local function show_values(values)
   for i = 1, values.n do
+    if is_figure(values[i]) and pcall(require("hwb").plot.show, values[i]) then goto continue end
     local ok, text = pcall(show.text, values[i])
     print(ok and text or "(cannot be shown: " .. tostring(text) .. ")")
+    ::continue::
   end
 end
 
