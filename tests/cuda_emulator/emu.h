@@ -64,6 +64,10 @@ typedef void (*emu_run)(void *args); /* executes; device memory is open */
  * captured there.  Arguments are plain data. */
 EMU_API cudaError_t emu_enqueue(cudaStream_t stream, const char *what, emu_run run,
                                 const void *args, size_t bytes);
+/* The same for what depends on other processes: tried until it returns true. */
+typedef bool (*emu_attempt)(void *args);
+EMU_API cudaError_t emu_enqueue_attempts(cudaStream_t stream, const char *what, emu_attempt attempt,
+                                         const void *args, size_t bytes);
 /* Runs all that the stream has, and what it depends on. */
 EMU_API cudaError_t emu_stream_finish(cudaStream_t stream);
 cudaError_t emu_finish_all(void);

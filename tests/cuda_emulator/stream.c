@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { DEEPEST_QUEUE = 4096 };
 
@@ -56,10 +57,9 @@ cudaStream_t emu_stream_of(cudaStream_t s) {
 
 /* ---- the queue -------------------------------------------------------------------- */
 
-static operation *operation_new(const char *what, emu_run run, const void *args, size_t bytes) {
+static operation *operation_new(const char *what, const void *args, size_t bytes) {
     operation *op = calloc(1, sizeof *op + bytes);
     if (!op) emu_fatal("no memory for the queue");
-    op->run = run;
     op->bytes = bytes;
     snprintf(op->what, sizeof op->what, "%s", what);
     if (bytes) memcpy(op->args, args, bytes);
@@ -73,32 +73,40 @@ static void push(cudaStream_t s, operation *op) {
     s->tail = op;
 }
 
-static void run_until(cudaStream_t s, uint64_t number);
+static bool run_until(cudaStream_t s, uint64_t number, bool wait);
 
-static void run_one(cudaStream_t s) {
+/* False: the operation waits for another process, try again. */
+static bool run_one(cudaStream_t s, bool wait) {
     operation *op = s->head;
-    if (op->on) run_until(op->on, op->on_number);
+    bool outer = running_now, over = true;
+    if (op->on && !run_until(op->on, op->on_number, wait)) return false;
+    running_now = true;
+    snprintf(running, sizeof running, "%s", op->what);
+    if (op->run) op->run(op->args);
+    if (op->attempt) over = op->attempt(op->args);
+    running_now = outer;
+    if (!over) return false;
     s->head = op->next;
     if (!s->head) s->tail = NULL;
-    if (op->run) {
-        bool outer = running_now;
-        running_now = true;
-        snprintf(running, sizeof running, "%s", op->what);
-        op->run(op->args);
-        running_now = outer;
-    }
     s->done = op->number;
     free(op);
+    return true;
 }
 
-static void run_until(cudaStream_t s, uint64_t number) {
+static bool run_until(cudaStream_t s, uint64_t number, bool wait) {
+    const struct timespec slice = {0, 50000};
     if (s->magic != STREAM_MAGIC) emu_fatal("a wait for a stream that was destroyed");
-    while (s->done < number && s->head) run_one(s);
+    while (s->done < number && s->head) {
+        if (run_one(s, wait)) continue;
+        if (!wait) return false;
+        nanosleep(&slice, NULL);
+    }
+    return true;
 }
 
 static void push_wait(cudaStream_t s, cudaStream_t on, uint64_t number) {
     if (on->done >= number || on == s) return;
-    operation *op = operation_new("wait", NULL, NULL, 0);
+    operation *op = operation_new("wait", NULL, 0);
     op->on = on;
     op->on_number = number;
     push(s, op);
@@ -112,13 +120,17 @@ static void push_implicit_waits(cudaStream_t s) {
     } else if (!s->non_blocking) push_wait(s, &legacy, legacy.last);
 }
 
-cudaError_t emu_stream_finish(cudaStream_t handle) {
-    cudaStream_t s = emu_stream_of(handle);
+static bool finish(cudaStream_t s, bool wait) {
     if (s == &legacy) push_implicit_waits(s);
-    if (!s->head) return cudaSuccess;
+    if (!s->head) return true;
     emu_memory_open();
-    run_until(s, s->last);
+    bool over = run_until(s, s->last, wait);
     emu_memory_close();
+    return over;
+}
+
+cudaError_t emu_stream_finish(cudaStream_t handle) {
+    finish(emu_stream_of(handle), true);
     return cudaSuccess;
 }
 
@@ -136,23 +148,40 @@ cudaError_t emu_finish_all(void) {
             if (take) pick = t;
         }
         if (!pick) break;
-        if (emu_order_get() == EMU_RANDOM) run_one(pick);
-        else run_until(pick, pick->last);
+        if (emu_order_get() == EMU_RANDOM) run_one(pick, true);
+        else run_until(pick, pick->last, true);
     }
     emu_memory_close();
+    return cudaSuccess;
+}
+
+static cudaError_t enqueue(cudaStream_t s, operation *op) {
+    cudaError_t e = emu_legacy_call(s);
+    if (e != cudaSuccess) {
+        free(op);
+        return e;
+    }
+    push_implicit_waits(s);
+    push(s, op);
+    if (s->last - s->done > DEEPEST_QUEUE) return emu_stream_finish(s);
     return cudaSuccess;
 }
 
 cudaError_t emu_enqueue(cudaStream_t handle, const char *what, emu_run run, const void *args,
                         size_t bytes) {
     cudaStream_t s = emu_stream_of(handle);
-    if (s->capture) return emu_capture_add(s, operation_new(what, run, args, bytes));
-    cudaError_t e = emu_legacy_call(s);
-    if (e != cudaSuccess) return e;
-    push_implicit_waits(s);
-    push(s, operation_new(what, run, args, bytes));
-    if (s->last - s->done > DEEPEST_QUEUE) return emu_stream_finish(s);
-    return cudaSuccess;
+    operation *op = operation_new(what, args, bytes);
+    op->run = run;
+    return s->capture ? emu_capture_add(s, op) : enqueue(s, op);
+}
+
+cudaError_t emu_enqueue_attempts(cudaStream_t handle, const char *what, emu_attempt attempt,
+                                 const void *args, size_t bytes) {
+    cudaStream_t s = emu_stream_of(handle);
+    if (s->capture) return emu_capture_refuse(s);
+    operation *op = operation_new(what, args, bytes);
+    op->attempt = attempt;
+    return enqueue(s, op);
 }
 
 /* ---- streams ---------------------------------------------------------------------- */
@@ -193,7 +222,7 @@ cudaError_t emu_stream_destroy(cudaStream_t handle) {
 cudaError_t emu_stream_query(cudaStream_t handle) {
     cudaStream_t s = emu_stream_of(handle);
     s->asked = s->head && !s->asked;
-    return s->asked ? cudaErrorNotReady : emu_stream_finish(s);
+    return s->asked || !finish(s, false) ? cudaErrorNotReady : cudaSuccess;
 }
 
 void emu_graphs_count(int change) {

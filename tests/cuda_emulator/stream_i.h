@@ -14,7 +14,8 @@ typedef struct operation {
     uint64_t number;    /* in its stream */
     cudaStream_t on;    /* first wait for this stream's ... */
     uint64_t on_number; /* ... operation */
-    emu_run run;        /* NULL: only the wait */
+    emu_run run;        /* one of the two, or none: only the wait */
+    emu_attempt attempt;
     char what[96];
     size_t bytes;
     _Alignas(16) char args[];
