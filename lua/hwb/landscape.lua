@@ -59,6 +59,10 @@ local function operator(who, target, o)
     if o.dtype ~= "float32" and o.dtype ~= "float64" then
       error(("%s: dtype must be \"float32\" or \"float64\", not %q"):format(who, tostring(o.dtype)), 3)
     end
+    local given = type(data) == "userdata" and data:dataset():info().dtype or o.dtype
+    if given ~= o.dtype then
+      error(("%s: the loader gives %s; make its dataset with dtype = %q"):format(who, given, o.dtype), 3)
+    end
     m, data = m:clone():to(o.dtype), converted(data, o.dtype)
   end
   return hwb.hessian(m, { data = data, loss = o.loss or nil, bn = o.bn or nil, micro = o.micro or nil })

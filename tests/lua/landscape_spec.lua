@@ -161,6 +161,9 @@ describe("hwb.landscape", function()
     local H = hwb.hessian(m, { data = data })
     for _, case in ipairs{
       { function() hwb.landscape.line(m, {}) end, "data" },
+      { function()
+        hwb.landscape.line(hwb.models.c2{}, { data = hwb.data.shapes10{ count = 4 }:loader{}, dtype = "float64" })
+      end, 'dtype = "float64"' },
       { function() hwb.landscape.line(3, {}) end, "model or a curvature operator" },
       { function() hwb.landscape.line(H, { data = data }) end, "belongs to the operator" },
       { function() hwb.landscape.line(H, { direction = "upwards" }) end, "upwards" },

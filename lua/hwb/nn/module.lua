@@ -307,6 +307,7 @@ end
 local function in_layer(fault, path)
   if type(fault) ~= "string" then return fault end
   local text = fault:match("^[^\n:]*/lua/hwb/[%w_/]*%.lua:%d+: (.*)$") or fault
+  if text:sub(1, #path + 2) == path .. ": " then text = text:sub(#path + 3) end -- the engine's word for it
   return ('layer "%s": %s'):format(path, text)
 end
 
