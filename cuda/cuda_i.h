@@ -23,7 +23,7 @@
  *   nvrtc    nvrtcVersion nvrtcGetNumSupportedArchs nvrtcGetSupportedArchs nvrtcCreateProgram
  *            nvrtcCompileProgram nvrtcGetProgramLogSize nvrtcGetProgramLog nvrtcGetCUBINSize
  *            nvrtcGetCUBIN nvrtcGetPTXSize nvrtcGetPTX nvrtcDestroyProgram nvrtcGetErrorString
- *   cublas   cublasCreate cublasDestroy cublasSetStream cublasSetWorkspace cublasGetVersion
+ *   cublas   cublasCreate cublasDestroy cublasSetStream cublasSetWorkspace
  *            cublasGetStatusString cublasGemmStridedBatchedEx_64
  *   cudnn    cudnnCreate cudnnDestroy cudnnSetStream cudnnGetVersion cudnnGetErrorString
  *            cudnnCreateTensorDescriptor cudnnSetTensor4dDescriptor cudnnDestroyTensorDescriptor

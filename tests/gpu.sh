@@ -6,6 +6,8 @@
 #   tests/gpu_bundle.sh build gpu-bundle.tar.xz     # on a machine that builds hwb
 #   tests/gpu.sh gpu-bundle.tar.xz                  # on the machine with the GPU
 #
+# Leaves summary.txt, log.txt, bench.jsonl and peers.jsonl in $OUT.
+#
 # Wants an NVIDIA driver, CUDA 13 with NVRTC and cuBLAS, cuDNN 9 (of the toolkit or of
 # Python's nvidia-* packages), bash and a C compiler; installs nothing and writes below
 # $OUT (gpu-out) and a temporary folder.  HWB_GPU_SECONDS (460) bounds the whole; steps that
@@ -19,7 +21,8 @@ out=$(realpath -m "${OUT:-gpu-out}")
 total=${HWB_GPU_SECONDS:-460}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-mkdir -p "$out"
+mkdir -p "$out" "$work/logs"
+: >"$out/log.txt"
 cd "$root" || exit 2
 if ! tar -C "$work" -xJf "$bundle"; then
     echo "gpu.sh: $bundle does not unpack; tests/gpu_bundle.sh makes it" >&2
@@ -49,9 +52,9 @@ run=$work/bin/run
 failed=() passed=0
 printf '%-12s %8s  %s\n' step seconds outcome | tee "$out/summary.txt"
 
-# step NAME SECONDS COMMAND...: its output goes to $out/NAME.log
+# step NAME SECONDS COMMAND...: its output is appended to $out/log.txt
 step() {
-    local name=$1 limit=$2 began=$SECONDS left=$((total - SECONDS)) rc what
+    local name=$1 limit=$2 began=$SECONDS left=$((total - SECONDS)) rc what log=$work/logs/$1
     shift 2
     if [ "$left" -lt 10 ]; then
         printf '%-12s %8s  %s\n' "$name" - "NOT RUN: no time left" | tee -a "$out/summary.txt"
@@ -59,13 +62,14 @@ step() {
         return 1
     fi
     [ "$limit" -gt "$left" ] && limit=$left
-    timeout -k 5 "$limit" "$@" >"$out/$name.log" 2>&1
+    timeout -k 5 "$limit" "$@" >"$log" 2>&1
     rc=$?
+    { echo "==== $name"; cat "$log"; } >>"$out/log.txt"
     case $rc in
     0) what=ok passed=$((passed + 1)) ;;
-    77) what="skipped: $(tail -n 1 "$out/$name.log" | cut -c 1-100)" ;;
+    77) what="skipped: $(tail -n 1 "$log" | cut -c 1-100)" ;;
     124 | 137) what="FAILED: more than $limit s" ;;
-    *) what="FAILED ($rc): $(grep -v '^$' "$out/$name.log" | tail -n 1 | cut -c 1-160)" ;;
+    *) what="FAILED ($rc): $(grep -v '^$' "$log" | tail -n 1 | cut -c 1-160)" ;;
     esac
     case $what in FAILED*) failed+=("$name") ;; esac
     printf '%-12s %8d  %s\n' "$name" $((SECONDS - began)) "$what" | tee -a "$out/summary.txt"
@@ -154,7 +158,7 @@ export run root work cuda libs includes cases
 
 if ! step device 60 bash -c device; then
     echo "no device that hwb can use:"
-    tail -n 5 "$out/device.log"
+    tail -n 5 "$out/log.txt"
     exit 77
 fi
 step build 60 bash -c build && export HWB_BACKEND_PATH=$work/built
@@ -162,9 +166,11 @@ step geometry 20 "$run" test_cuda_geometry
 step ops 90 "$run" test_cuda_ops
 HWB_DEVICE=cuda step specs 90 bash -c 'specs device golden_small ad program'
 step recipes 90 bash -c recipes
-step sanitizer 120 bash -c sanitizer
 step bench 100 bash -c bench
+grep '^{' "$work/logs/bench" >"$out/bench.jsonl" 2>/dev/null
+step sanitizer 120 bash -c sanitizer
 step peers 100 bash -c peers
+grep '^{' "$work/logs/peers" >"$out/peers.jsonl" 2>/dev/null
 
 echo "${#failed[@]} failed, $passed passed, $SECONDS s; logs in $out"
 [ "${#failed[@]}" -eq 0 ]
