@@ -49,7 +49,7 @@ if [ -n "$plugin" ] && ! ls /dev/nvidiactl /dev/dxg >/dev/null 2>&1; then
     HWB_BACKEND_PATH=$plugin says "no NVIDIA driver"
 fi
 
-if [ -n "$emulator" ]; then
+if [ -e "$emulator/libcudart.so.13" ]; then
     export LD_LIBRARY_PATH=$emulator HWB_BACKEND_PATH=$plugin
     HWB_EMU_DEVICES=0 says "the NVIDIA driver finds no device"
     HWB_EMU_DRIVER=12040 says "the NVIDIA driver is for CUDA 12.4, this plug-in for CUDA 13"
