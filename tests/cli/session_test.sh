@@ -82,6 +82,7 @@ send :profile on\n
 send for i = 1, 3e6 do local x = math.sin(i) end\n
 send :profile off\n
 expect stdin:1
+expect hwb> 
 send \x04
 exit 0
 EOF
@@ -450,6 +451,7 @@ send error()\n
 expect without a value
 send hwb.models.requ\t\x15\n
 absent require
+expect hwb> 
 send \x04
 exit 0
 EOF
@@ -467,6 +469,7 @@ send w == m:flat_parameters()\n
 expect true
 send hwb.landscape.line(H, {points = 3, second_order = false}).loss\n
 expect tensor 3 float64
+expect hwb> 
 send \x04
 exit 0
 EOF
