@@ -51,6 +51,17 @@ local function training(hwb, m, ds, put, run, epochs, callback)
   end
 end
 
+-- Batch norms in training mode: the ranks' running statistics stay one.
+local function ghost_norms(hwb, m, ds, put)
+  local rows = hwb.train{ model = m, data = ds, batch = 12, optimizer = hwb.optim.sgd{ lr = 0.05 } }
+  local differ, last = 0, hwb.comm.size() - 1
+  for _, t in ipairs{ m:state_dict()["1.running_mean"], m:state_dict()["1.running_var"] } do
+    differ = differ + (hwb.comm.broadcast(t, last) - t):norm():item()
+  end
+  put("between ranks", { differ })
+  put("samples of a norm", { rows[1].bn_batch * hwb.comm.size() })
+end
+
 -- What one rank of several meets, while the others wait for it in a sum.
 local faults = {
   ok = function() end,
@@ -108,6 +119,7 @@ return {
       while args.slow and os.clock() - began < 0.4 do end -- luacheck: ignore
     end
     training(hwb, m, ds, put_as("training: "), run, args.train > 0 and args.train or 2, wait)
+    if args.train == 0 then ghost_norms(hwb, m, ds, put_as("ghost norms: ")) end
     run:result{ numbers = numbers, ranks = hwb.comm.size(), exchanges = hwb.comm.stats().calls }
   end,
 }
