@@ -29,6 +29,26 @@ for n in 1 2 3 5 8 13 21 34 55 89 144; do
 done
 unset HWB_TEST_FAIL_ALLOC
 
+# a loss landscape that runs out of memory at any moment leaves the weights as they were
+cat >landscape.lua <<'EOF2'
+local m = hwb.nn.Linear(5, 3)
+local before = m:flat_parameters():totable()
+local ok, e = pcall(hwb.landscape.surface, m,
+  {data = {hwb.randn(6, 5), hwb.ones(6, {dtype = "int64"})}, points = 3})
+local after = m:flat_parameters():totable()
+for i = 1, #before do assert(before[i] == after[i]) end
+print("unchanged", ok or e)
+EOF2
+run run landscape.lua && is 0
+out_has "unchanged	true"
+for n in 60 90 120 150 165 180 195 210 225 240; do
+    export HWB_TEST_FAIL_ALLOC=$n
+    run run landscape.lua
+    [ "$status" = 5 ] || [ "$status" = 0 ] || fail "allocation $n fails with status $status"
+    if [ "$status" = 0 ]; then out_has unchanged; fi
+done
+unset HWB_TEST_FAIL_ALLOC
+
 # a limit on the size of files is an error of writing, not a signal
 cat >grow.lua <<'EOF2'
 local ok, message, code = hwb.models.resnet20{}:save("big.safetensors")
