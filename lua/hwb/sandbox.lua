@@ -34,13 +34,14 @@ end
 
 local proxies = setmetatable({}, {__mode = "k"})
 
--- A read-only view.  Plain tables inside a library table are frozen too;
--- classes and objects (tables with a metatable) are handed out as they are.
+-- A read-only view.  Tables inside a library table are frozen too, modules and classes
+-- of layers as well as plain ones: what is changed there would be changed for all.
 local function frozen(target, name)
   if proxies[target] then return proxies[target] end
   local function wrap(value, key)
-    if type(value) == "table" and getmetatable(value) == nil and type(key) == "string" then
-      return frozen(value, name .. "." .. key)
+    if type(value) == "table" and type(key) == "string" then return frozen(value, name .. "." .. key) end
+    if key == "new" and rawget(target, "super") then -- of the view: of the class behind it
+      return function(self, ...) return value(rawequal(self, proxies[target]) and target or self, ...) end
     end
     return value
   end
@@ -62,7 +63,7 @@ local function frozen(target, name)
         return following, wrap(value, following)
       end, nil, nil
     end}
-  local target_meta = getmetatable(target)
+  local target_meta = debug.getmetatable(target)
   if type(target_meta) == "table" and target_meta.__call then
     meta.__call = function(_, ...) return target(...) end
   end
@@ -105,7 +106,7 @@ local function add_base(env)
     return setmetatable(value, meta)
   end
   env.tostring = function(value)
-    local meta = type(value) == "table" and getmetatable(value)
+    local meta = type(value) == "table" and debug.getmetatable(value)
     local named = type(meta) == "table" and (meta.__tostring or meta.__name)
     if type(value) == "table" and not named then return "table" end
     if type(value) == "function" or type(value) == "thread" then return type(value) end

@@ -115,6 +115,23 @@ describe("the sandbox of recipes", function()
       print(getmetatable(e), getmetatable(hwb.json.array{}))]])
   end)
 
+  it("freezes modules and classes of layers, which can be called and extended all the same", function()
+    assert.equal("false\tfalse\tfalse\ttrue\t2x3\nMine 2x3 (14 parameters)\n", works[[
+      local nn = hwb.nn
+      local Mine = nn.Linear:extend("Mine")
+      function Mine:init(o)
+        nn.Linear.init(self, o)
+        self.more = nn.Linear:new(2, 2)
+        self.seq = nn.Sequential(nn.ReLU())
+      end
+      function Mine:forward(x) return self.seq(nn.Linear.forward(self, x)) end
+      local m = Mine{3, 2}
+      print(pcall(function() nn.Linear.forward = nil end), (pcall(function() hwb.nn.Linear = nil end)),
+        (pcall(function() hwb.models.resnet20 = nil end)), nn.Module.is_module(m),
+        m(hwb.ones(2, 3)):size() == nil or "2x3")
+      print((tostring(m):match("^[^\n]*")))]]:gsub("\t[^\t]*cannot be changed", ""))
+  end)
+
   it("gives out no metatable of the library, whose finalizer would run after the recipe", function()
     assert.equal("nil\tnil\tfalse\tnil\n", works[[
       print(hwb.nn.Module:extend("X").__meta, getmetatable(hwb.zeros(2):size()), getmetatable(hwb.nn.ReLU()),
