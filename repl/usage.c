@@ -73,6 +73,7 @@ static void put_exit_codes(FILE *out) {
                  {5, "out of memory"},
                  {6, "numerical failure (NaN, no convergence)"},
                  {7, "refused by the recipe's permissions"},
+                 {8, "another of several processes (mpirun) failed"},
                  {130, "interrupted (143 by SIGTERM)"}};
     for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++)
         fprintf(out, "  %3d  %s\n", codes[i].code, codes[i].text);
