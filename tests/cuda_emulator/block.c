@@ -231,9 +231,9 @@ static bool check_races(void) {
 }
 
 static void run_twice(const emu_launch *l) {
-    emu_snapshot *before = emu_snapshot_new();
+    emu_snapshot *before = emu_snapshot_new(l->args, l->bytes);
     run_in_order(l, EMU_FORWARD);
-    emu_snapshot *after = emu_snapshot_new();
+    emu_snapshot *after = emu_snapshot_new(l->args, l->bytes);
     emu_snapshot_restore(before);
     run_in_order(l, EMU_REVERSE);
     const char *at = emu_snapshot_differs(after);

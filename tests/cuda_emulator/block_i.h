@@ -9,6 +9,8 @@
 
 typedef struct emu_launch {
     emu_xyz grid, block;
+    const void *args; /* as one piece */
+    size_t bytes;
 } emu_launch;
 
 void emu_launch_run(const emu_launch *l, const emu_module *m, const emu_kernel_info *k,

@@ -124,6 +124,7 @@ CUBLASAPI EMU_API cublasStatus_t cublasCreate_v2(cublasHandle_t *out) {
 CUBLASAPI EMU_API cublasStatus_t cublasDestroy_v2(cublasHandle_t h) {
     if (emu_unsafe_call() != cudaSuccess) return CUBLAS_STATUS_NOT_INITIALIZED;
     blas_of(h)->magic = 0;
+    emu_keep(h);
     emu_handle_count("cublasHandle", -1);
     return CUBLAS_STATUS_SUCCESS;
 }

@@ -54,6 +54,7 @@ static cudnnStatus_t destroy(void *handle, const char *kind) {
     if (!handle) return CUDNN_STATUS_SUCCESS;
     good(handle);
     memset(handle, 0, sizeof(unsigned));
+    emu_keep(handle);
     emu_handle_count(kind, -1);
     return CUDNN_STATUS_SUCCESS;
 }

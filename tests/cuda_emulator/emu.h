@@ -48,9 +48,9 @@ EMU_API void emu_memory_check(const void *p, size_t bytes, const char *what);
 /* The same, without ending: for arguments a library would refuse. */
 bool emu_memory_valid(const void *p, size_t bytes);
 
-/* Copy of every live block, for running a kernel twice (block.c). */
+/* Copy of every block that a kernel's arguments point to, for running it twice (block.c). */
 typedef struct emu_snapshot emu_snapshot;
-emu_snapshot *emu_snapshot_new(void);
+emu_snapshot *emu_snapshot_new(const void *args, size_t bytes);
 void emu_snapshot_restore(const emu_snapshot *s);
 /* First byte that differs from memory now; NULL when equal. */
 const char *emu_snapshot_differs(const emu_snapshot *s);
@@ -90,6 +90,9 @@ EMU_API cudaError_t emu_error(cudaError_t e); /* remembers it for cudaGetLastErr
 /* True at the call numbered $HWB_EMU_FAIL (counted from 1) of those that can
  * fail for want of memory: tests that every path frees. */
 EMU_API bool emu_fail_now(void);
+/* A handle's memory is never given back, so that a later use is noticed; here it stays
+ * reachable, which leak checkers want. */
+EMU_API void emu_keep(void *p);
 /* Live handles of the other libraries, for the report at exit. */
 EMU_API void emu_handle_count(const char *kind, int change);
 

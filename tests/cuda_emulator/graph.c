@@ -110,7 +110,10 @@ static cudaError_t capture_end(cudaStream_t handle, cudaGraph_t *out) {
     if (status == cudaSuccess) {
         *out = c->graph;
         emu_graphs_count(1);
-    } else graph_free(c->graph);
+    } else {
+        graph_free(c->graph);
+        free(c->graph);
+    }
     free(c);
     return status;
 }
@@ -183,6 +186,7 @@ EMU_API cudaError_t cudaGraphLaunch(cudaGraphExec_t e, cudaStream_t s) {
 EMU_API cudaError_t cudaGraphDestroy(cudaGraph_t g) {
     emu_lock();
     graph_free(graph_of(g));
+    emu_keep(g);
     emu_graphs_count(-1);
     emu_unlock();
     return cudaSuccess;
@@ -193,7 +197,9 @@ EMU_API cudaError_t cudaGraphExecDestroy(cudaGraphExec_t e) {
     exec_of(e);
     emu_finish_all(); /* it may be queued */
     graph_free(e->graph);
+    free(e->graph);
     e->magic = 0;
+    emu_keep(e);
     emu_graphs_count(-1);
     emu_unlock();
     return cudaSuccess;

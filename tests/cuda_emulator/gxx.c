@@ -27,6 +27,11 @@ static bool folder(char *path, size_t size) {
     return lstat(path, &s) == 0 && S_ISDIR(s.st_mode) && s.st_uid == getuid();
 }
 
+bool emu_real_wanted(void) {
+    const char *text = getenv("HWB_EMU_NVRTC");
+    return EMU_REAL_NVRTC[0] && !(text && strcmp(text, "no") == 0);
+}
+
 static uint64_t fnv(uint64_t h, const char *text) {
     for (; *text; text++) h = (h ^ (unsigned char)*text) * 0x100000001b3u;
     return (h ^ 1) * 0x100000001b3u;
@@ -35,7 +40,7 @@ static uint64_t fnv(uint64_t h, const char *text) {
 bool emu_cache_path(char path[EMU_PATH], const char *source, const emu_image *image) {
     char where[EMU_PATH - 64], head[64];
     if (!folder(where, sizeof where)) return false;
-    snprintf(head, sizeof head, "%d %d %d", image->arch, image->is_ptx, EMU_REAL_NVRTC[0] != 0);
+    snprintf(head, sizeof head, "%d %d %d", image->arch, image->is_ptx, emu_real_wanted());
     uint64_t a = fnv(fnv(fnv(0xcbf29ce484222325u, EMU_SHIM), head), source);
     uint64_t b = fnv(fnv(fnv(0x9e3779b97f4a7c15u, head), source), EMU_SHIM);
     snprintf(path, EMU_PATH, "%s/%016llx%016llx", where, (unsigned long long)a,

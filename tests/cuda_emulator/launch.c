@@ -63,6 +63,7 @@ static cudaError_t library_load(cudaLibrary_t *out, const void *code) {
     l->module = dlsym(lib, "hwb_emu_module");
     if (!l->module || l->module->abi != HWB_EMU_ABI) emu_fatal("%s: not a module", l->image.path);
     l->magic = LIBRARY_MAGIC;
+    emu_keep(l);
     *out = l;
     return cudaSuccess;
 }
@@ -79,6 +80,7 @@ static cudaError_t kernel_get(cudaKernel_t *out, cudaLibrary_t library, const ch
         if (strcmp(l->module->kernels[i].name, name) != 0) continue;
         struct CUkern_st *k = calloc(1, sizeof *k);
         if (!k) return cudaErrorMemoryAllocation;
+        emu_keep(k);
         *k = (struct CUkern_st){KERNEL_MAGIC, l, &l->module->kernels[i],
                                 emu_image_registers(&l->image, name)};
         *out = k;
@@ -126,7 +128,7 @@ typedef struct queued {
     struct CUkern_st *kernel;
     emu_launch launch;
     unsigned offset[MAX_ARGS];
-    _Alignas(16) char data[];
+    _Alignas(16) char data[]; /* launch.bytes */
 } queued;
 
 static void run_queued(void *args) {
@@ -135,6 +137,7 @@ static void run_queued(void *args) {
     const emu_kernel_info *info = q->kernel->info;
     for (int i = 0; i < info->n_args; i++) at[i] = q->data + q->offset[i];
     check_pointers(info, at);
+    q->launch.args = q->data;
     emu_launch_run(&q->launch, q->kernel->library->module, info, at);
 }
 
@@ -152,7 +155,8 @@ static cudaError_t launch(const void *func, dim3 grid, dim3 block, void **args, 
     queued *q = calloc(1, bytes);
     if (!q) return cudaErrorMemoryAllocation;
     q->kernel = k;
-    q->launch = (emu_launch){{grid.x, grid.y, grid.z}, {block.x, block.y, block.z}};
+    q->launch = (emu_launch){
+        {grid.x, grid.y, grid.z}, {block.x, block.y, block.z}, NULL, bytes - sizeof(queued)};
     unsigned at = 0;
     for (int i = 0; i < info->n_args; i++) {
         q->offset[i] = at;

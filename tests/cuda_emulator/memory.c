@@ -287,18 +287,21 @@ bool emu_memory_pinned(const void *p, size_t bytes) {
 
 struct emu_snapshot {
     size_t n;
-    char **copy; /* one a block; NULL for dead ones */
+    char **copy; /* one a block; NULL for those that are not in it */
 };
 
-emu_snapshot *emu_snapshot_new(void) {
+emu_snapshot *emu_snapshot_new(const void *args, size_t bytes) {
     emu_snapshot *s = calloc(1, sizeof *s);
     if (!s || !(s->copy = calloc(n_blocks + 1, sizeof *s->copy))) emu_fatal("no memory");
     s->n = n_blocks;
-    for (size_t i = 0; i < n_blocks; i++) {
-        if (!blocks[i].live) continue;
-        s->copy[i] = malloc(blocks[i].bytes);
-        if (!s->copy[i]) emu_fatal("no memory for a snapshot");
-        memcpy(s->copy[i], blocks[i].p, blocks[i].bytes);
+    for (size_t at = 0; at + sizeof(void *) <= bytes; at += sizeof(void *)) {
+        const void *p;
+        memcpy(&p, (const char *)args + at, sizeof p);
+        const block *b = emu_memory_on_device(p) ? block_of(p) : NULL;
+        if (!b || !b->live || s->copy[b - blocks]) continue;
+        char *copy = s->copy[b - blocks] = malloc(b->bytes);
+        if (!copy) emu_fatal("no memory for a snapshot");
+        memcpy(copy, b->p, b->bytes);
     }
     return s;
 }

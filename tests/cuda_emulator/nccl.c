@@ -210,6 +210,7 @@ static ncclResult_t leave(ncclComm_t comm, bool broken) {
     }
     shm_unlink(c->name);
     c->magic = 0;
+    emu_keep(c);
     emu_handle_count("ncclComm", -1);
     return ncclSuccess;
 }

@@ -46,7 +46,7 @@ static const real *real_nvrtc(void) {
     static bool tried;
     if (tried) return &r;
     tried = true;
-    void *lib = EMU_REAL_NVRTC[0] ? dlopen(EMU_REAL_NVRTC, RTLD_NOW | RTLD_LOCAL) : NULL;
+    void *lib = emu_real_wanted() ? dlopen(EMU_REAL_NVRTC, RTLD_NOW | RTLD_LOCAL) : NULL;
     if (!lib) return &r;
     *(void **)&r.create = dlsym(lib, "nvrtcCreateProgram");
     *(void **)&r.compile = dlsym(lib, "nvrtcCompileProgram");

@@ -12,6 +12,8 @@
 
 enum { EMU_PATH = 900, EMU_MAX_OPTIONS = 8 };
 
+bool emu_real_wanted(void); /* the real NVRTC compiles too: there, and not $HWB_EMU_NVRTC=no */
+
 /* gxx.c: <folder>/<hash>, without ending; .image and .so lie there. */
 bool emu_cache_path(char path[EMU_PATH], const char *source, const emu_image *image);
 bool emu_cache_read(emu_image *image, const char *path);

@@ -45,6 +45,19 @@ bool emu_fail_now(void) {
     return ++count == number_of("HWB_EMU_FAIL", 0);
 }
 
+void emu_keep(void *p) {
+    static void **kept;
+    static size_t n, room;
+    emu_lock();
+    if (n == room) {
+        room = room ? 2 * room : 64;
+        kept = realloc(kept, room * sizeof *kept);
+        if (!kept) emu_fatal("no memory for a list");
+    }
+    kept[n++] = p;
+    emu_unlock();
+}
+
 /* ---- errors ------------------------------------------------------------------------- */
 
 cudaError_t emu_error(cudaError_t e) {

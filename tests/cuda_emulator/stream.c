@@ -214,6 +214,7 @@ cudaError_t emu_stream_destroy(cudaStream_t handle) {
     live_streams--;
     for (cudaStream_t t = streams; t; t = t->next)
         if (t->next == s) t->next = s->next;
+    emu_keep(s);
     return cudaSuccess;
 }
 
