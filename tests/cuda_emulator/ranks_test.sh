@@ -5,9 +5,10 @@
 set -u
 hwb=$1
 command -v mpirun >/dev/null || { echo "skipped: no mpirun (openmpi-bin)"; exit 77; }
-"$hwb" doctor --json | grep -q '"ranks"' || { echo "skipped: hwb without MPI"; exit 77; }
+[ -f "$(dirname "$hwb")/../lib/hwb/libhwb_mpi.so" ] || { echo "skipped: hwb without MPI"; exit 77; }
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
 export OMPI_MCA_hwloc_base_binding_policy=none OMP_NUM_THREADS=1
+export ASAN_OPTIONS="${ASAN_OPTIONS-}:detect_leaks=0" # what Open MPI keeps until the end is not ours
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
