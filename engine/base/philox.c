@@ -1,37 +1,12 @@
 /*
- * philox.c: counter-based random numbers.  Philox4x32-10 of Salmon, Moraes,
- * Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC 2011),
- * section 4.3: ten rounds of two 32x32->64 multiplications, a bijection of the
- * 128-bit counter for every 64-bit key.
- *
- *   counter = (index low, index high, stream low, stream high), key = seed
- *
- * Nothing has state, so element i of a stream is the same whoever asks for it.
+ * philox.c: counter-based random numbers: uniform, signs, integers (normal ones
+ * are in normals.c).  Nothing has state, so element i of a stream is the same
+ * whoever asks for it.
  */
-#define _GNU_SOURCE /* sincos */
-#include "base/base.h"
-
-#include <math.h>
-
-#define PHILOX_M0 0xD2511F53u
-#define PHILOX_M1 0xCD9E8D57u
-#define PHILOX_W0 0x9E3779B9u /* golden ratio */
-#define PHILOX_W1 0xBB67AE85u /* sqrt(3)-1 */
+#include "base/philox_i.h"
 
 void hwb_philox(hwb_rng rng, uint64_t index, uint32_t out[4]) {
-    uint32_t c0 = (uint32_t)index, c1 = (uint32_t)(index >> 32);
-    uint32_t c2 = (uint32_t)rng.stream, c3 = (uint32_t)(rng.stream >> 32);
-    uint32_t k0 = (uint32_t)rng.seed, k1 = (uint32_t)(rng.seed >> 32);
-    for (int round = 0; round < 10; round++) {
-        uint64_t p0 = (uint64_t)PHILOX_M0 * c0, p1 = (uint64_t)PHILOX_M1 * c2;
-        c0 = (uint32_t)(p1 >> 32) ^ c1 ^ k0;
-        c1 = (uint32_t)p1;
-        c2 = (uint32_t)(p0 >> 32) ^ c3 ^ k1;
-        c3 = (uint32_t)p0;
-        k0 += PHILOX_W0;
-        k1 += PHILOX_W1;
-    }
-    out[0] = c0, out[1] = c1, out[2] = c2, out[3] = c3;
+    hwb__philox(rng, index, out);
 }
 
 /* Half 0 or 1 of a block as a 64-bit word. */
@@ -43,27 +18,10 @@ static double unit_interval(uint64_t word) {
     return (double)(word >> 11) * 0x1p-53;
 }
 
-/* Box & Muller 1958.  1-u lies in (0,1], so the logarithm is finite. */
-static void normal_pair(const uint32_t block[4], double pair[2]) {
-    double u = unit_interval(block_word(block, 0)), v = unit_interval(block_word(block, 1));
-    double radius = sqrt(-2 * log(1 - u)), sine, cosine;
-    sincos(6.283185307179586476925 * v, &sine, &cosine);
-    pair[0] = radius * cosine;
-    pair[1] = radius * sine;
-}
-
 double hwb_rng_uniform(hwb_rng rng, uint64_t i) {
     uint32_t block[4];
     hwb_philox(rng, i / 2, block);
     return unit_interval(block_word(block, i % 2));
-}
-
-double hwb_rng_normal(hwb_rng rng, uint64_t i) {
-    uint32_t block[4];
-    double pair[2];
-    hwb_philox(rng, i / 2, block);
-    normal_pair(block, pair);
-    return pair[i % 2];
 }
 
 double hwb_rng_sign(hwb_rng rng, uint64_t i) {
@@ -84,19 +42,6 @@ void hwb_rng_uniforms(hwb_rng rng, uint64_t first, int64_t n, double *out) {
         uint64_t i = first + (uint64_t)k;
         if (k == 0 || i % 2 == 0) hwb_philox(rng, i / 2, block);
         out[k] = unit_interval(block_word(block, i % 2));
-    }
-}
-
-void hwb_rng_normals(hwb_rng rng, uint64_t first, int64_t n, double *out) {
-    uint32_t block[4];
-    double pair[2];
-    for (int64_t k = 0; k < n; k++) {
-        uint64_t i = first + (uint64_t)k;
-        if (k == 0 || i % 2 == 0) {
-            hwb_philox(rng, i / 2, block);
-            normal_pair(block, pair);
-        }
-        out[k] = pair[i % 2];
     }
 }
 

@@ -363,6 +363,21 @@ static void test_moments(void **state) {
     assert_near(lag / N, 0, se); /* the two of a Box-Muller pair, and neighbours */
 }
 
+/* Box and Muller's formula in long double: three units in the last place of the radius. */
+static void test_normals(void **state) {
+    (void)state;
+    enum { N = 20000 };
+    hwb_rng rng = {.seed = 8, .stream = 4};
+    static double z[N];
+    hwb_rng_normals(rng, 0, N, z);
+    for (uint64_t i = 0; i < N; i++) {
+        double u = hwb_rng_uniform(rng, i - i % 2), v = hwb_rng_uniform(rng, i - i % 2 + 1);
+        long double radius = sqrtl(-2 * log1pl(-(long double)u)), angle = 2 * acosl(-1) * v;
+        long double want = radius * (i % 2 ? sinl(angle) : cosl(angle));
+        assert_true(fabsl((long double)z[i] - want) <= 3 * 0x1p-53L * radius);
+    }
+}
+
 /* Many at once are the same numbers, wherever a run starts and ends. */
 static void test_runs(void **state) {
     (void)state;
@@ -464,6 +479,7 @@ int main(void) {
         cmocka_unit_test(test_sinks),
         cmocka_unit_test(test_philox_known_answers),
         cmocka_unit_test(test_moments),
+        cmocka_unit_test(test_normals),
         cmocka_unit_test(test_runs),
         cmocka_unit_test(test_below_is_uniform),
         cmocka_unit_test(test_streams_differ),
