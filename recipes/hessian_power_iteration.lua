@@ -20,7 +20,7 @@ return {
     batch = { default = 128, smoke = 4, help = "images a run" },
     runs = { default = 10, smoke = 2, help = "runs, each on its own batch" },
     iterations = { default = 12, smoke = 2, help = "iterations on the whole network" },
-    block_iterations = { default = 8, smoke = 2, help = "iterations on each block" },
+    block_iterations = { default = 8, smoke = 2, min = 2, help = "iterations on each block" },
     samples = { default = { 16, 32, 64, 128 }, smoke = { 4 }, help = "batch sizes to compare" },
   },
 
