@@ -16,7 +16,7 @@
 #include "comm/device.h"
 #include "graph/op.h"
 
-#define HWB_BACKEND_ABI 3u
+#define HWB_BACKEND_ABI 4u
 
 typedef struct hwb_vdesc {
     hwb_dtype dtype;
@@ -71,6 +71,7 @@ typedef struct hwb_kdesc {
     const hwb_fused *fused;
     uint32_t stable; /* bit i: input i keeps its contents over many runs; a backend may
                         keep a packed copy, refreshed when the version passed to run changes */
+    bool exact;      /* no algorithm that rounds more than the plain sum of products does */
 } hwb_kdesc;
 
 typedef struct hwb_kernel hwb_kernel;   /* owned by the backend */

@@ -49,6 +49,18 @@ static hwb_status run_passes(hwb_ctx *ctx, hwb_program *p, hwb_graph *g, int n_o
 
 /* ---- kernels ----------------------------------------------------------------------- */
 
+/* A forward pass that is differentiated along tangents decides on which side of its kinks
+ * (ReLU, max-pool) the derivatives are taken: one unit on the other side is another Hessian,
+ * so its values are rounded as little as possible.  What follows is linear in the tangents. */
+static bool decides_masks(const hwb_program *p, const hwb__step *s) {
+    bool tangents = false;
+    for (int i = 0; i < p->plan->n_leaves; i++) {
+        const hwb__node *n = p->graph->nodes[p->plan->leaves[i].node];
+        tangents = tangents || (n->op == HWB_OP_INPUT && n->attrs.role == HWB_ROLE_TANGENT);
+    }
+    return tangents && s->op == HWB_OP_CONV && s->stage < HWB_ROLE_TANGENT;
+}
+
 static hwb_status prepare(hwb_ctx *ctx, hwb_program *p, int k) {
     const hwb__step *s = &p->plan->steps[k];
     hwb__kernel_slot *slot = &p->slots[k];
@@ -62,6 +74,7 @@ static hwb_status prepare(hwb_ctx *ctx, hwb_program *p, int k) {
     d.out = s->out_desc;
     d.fused = s->fused;
     d.stable = s->stable;
+    d.exact = decides_masks(p, s);
     slot->device = p->device;
     if (!p->device->backend->supports(p->device->state, &d)) {
         if (!p->device->backend->host)
