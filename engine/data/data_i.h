@@ -72,6 +72,8 @@ typedef struct hwb__index {
 /* That of folder `root`; empty where there is none or it is damaged, which is
  * said in the log.  Can't fail. */
 void hwb__index_read(hwb_ctx *ctx, hwb__index *out, const char *root);
+/* Entries of x->bytes, n of them; false when it is no whole index. */
+bool hwb__index_parse(hwb__index *x, size_t n);
 void hwb__index_free(hwb__index *x);
 const hwb__index_class *hwb__index_find(const hwb__index *x, const char *name); /* or NULL */
 /* Does the class (NULL: no) have the time that its folder has now? */

@@ -60,7 +60,7 @@ static bool number_at(const uint8_t **at, const uint8_t *end, int64_t *out) {
     return true;
 }
 
-static bool parse(hwb__index *x, size_t n) {
+bool hwb__index_parse(hwb__index *x, size_t n) {
     const uint8_t *at = x->bytes + MAGIC_BYTES, *end;
     uint32_t sum;
     if (n < MAGIC_BYTES + sizeof(int64_t) + sizeof sum) return false;
@@ -88,7 +88,8 @@ void hwb__index_read(hwb_ctx *ctx, hwb__index *out, const char *root) {
     memset(out, 0, sizeof *out);
     if (path && access(path, R_OK) == 0) {
         out->found = true;
-        if (hwb_io_read_file(ctx, &out->bytes, &n, path, INDEX_MOST) != HWB_OK || !parse(out, n)) {
+        if (hwb_io_read_file(ctx, &out->bytes, &n, path, INDEX_MOST) != HWB_OK ||
+            !hwb__index_parse(out, n)) {
             hwb_note(HWB_LOG_WARN, "%s is damaged and not used; `hwb data index` makes it again",
                      path);
             hwb__index_free(out);

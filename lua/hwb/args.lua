@@ -54,6 +54,15 @@ local function element(text)
   return math.tointeger(tonumber(text)) or tonumber(text) or text
 end
 
+local function check_choice(row, value)
+  local texts = {}
+  for i, choice in ipairs(row.choices) do
+    if choice == value then return end
+    texts[i] = tostring(choice)
+  end
+  errors.usage("argument %s: '%s' is none of %s", row.name, tostring(value), table.concat(texts, ", "))
+end
+
 -- The value that `text` stands for; raises a usage error.
 function M.convert(row, text)
   local value
@@ -76,13 +85,8 @@ function M.convert(row, text)
   else
     value = text
   end
-  if row.choices then
-    local texts = {}
-    for i, choice in ipairs(row.choices) do
-      if choice == value then return value end
-      texts[i] = tostring(choice)
-    end
-    errors.usage("argument %s: '%s' is none of %s", row.name, text, table.concat(texts, ", "))
+  if row.choices then -- of a list: what each element may be
+    for _, one in ipairs(row.type == "list" and value or {value}) do check_choice(row, one) end
   end
   return value
 end

@@ -85,9 +85,9 @@ holds '#v.curves == 5' 'v.curves[1].accuracy[1] == v.accuracy' 'v.curves[1].accu
     'v.input.gradient > 0'
 run run "$recipes/robustness.lua" --smoke --set methods=fgsm --set weights="$weights" --set shortcut=B --set norm=none
 is 0
-run run "$recipes/robustness.lua" --smoke --set methods=nothing
-is 1
-err_has "no attack is called"
+run run "$recipes/robustness.lua" --smoke --set methods=fgsm,nothing
+is 2
+err_has "'nothing' is none of fgsm"
 
 for name in absa_resnet20 absa_table absa_resnet18_imagenet robustness; do
     run run "$recipes/$name.lua" --help

@@ -181,3 +181,19 @@ save("cifar", "ten", b"\0" + b"\x07" + bytes(3072))
 save("cifar", "label", b"\0" + b"\x0b" + bytes(3072))
 save("cifar", "hundred", b"\1" + b"\x01\x63" + bytes(3072))
 save("cifar", "cut", b"\1" + b"\x01\x02\x03")
+
+# ---- the index of an image folder, without its checksum
+
+
+def folder_index(*classes):
+    out = b"HWBFIDX1" + struct.pack("<q", len(classes))
+    for mtime, name, count, names in classes:
+        out += struct.pack("<qq", mtime, count) + name + b"\0" + b"".join(n + b"\0" for n in names)
+    return out
+
+
+save("folder_index", "two", folder_index((7, b"cat", 2, [b"1.png", b"2.png"]), (0, b"dog", 0, [])))
+save("folder_index", "more_than_there_are", folder_index((7, b"cat", 2 ** 62, [b"1.png"])))
+save("folder_index", "negative", folder_index((7, b"cat", -1, [])))
+save("folder_index", "leads_out", folder_index((7, b"../cat", 1, [b"1.png"])))
+save("folder_index", "unfinished", folder_index((7, b"cat", 1, [b"1.png"]))[:-3])

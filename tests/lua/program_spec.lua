@@ -29,6 +29,9 @@ describe("recipe arguments", function()
       assert.equal(2, e.exit)
     end
     assert.has_error(function() args.declarations{bits = {defualt = 1}} end)
+    local methods = args.declarations{methods = {default = {"a"}, choices = {"a", "b"}}}
+    assert.same({"b", "a"}, args.resolve(methods, {{"methods", "b,a"}}).methods)
+    assert.has_error(function() args.resolve(methods, {{"methods", "b,c"}}) end)
   end)
 end)
 
