@@ -73,6 +73,7 @@ static const hwb_backend CUDA = {
     .name = "cuda",
     .channels_last = true,
     .fuses = true,
+    .align = 16, /* packs of elements */
     .open = hwb__cuda_open,
     .close = hwb__cuda_close,
     .mem_alloc = hwb__cuda_mem_alloc,

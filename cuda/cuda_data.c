@@ -5,7 +5,8 @@
  *   strided   permute, broadcast, slice: dst[i] = src[sum c_a*stride_a], i in row-major
  *             order of the result; pad: zeros, then src[i] to dst[start + sum ...]
  *   concat    up to 64 inputs at once: element e of row o of the result comes from the
- *             input whose part of the row holds e
+ *             input whose part of the row holds e; inputs that were made at their place
+ *             in the result (engine/compile/place.c) are left alone
  */
 #include "cuda_group_i.h"
 
@@ -157,6 +158,7 @@ typedef struct concat_kernel {
     int n_in, sms;
     int64_t outer, row;
     int64_t *first; /* n_in + 1 */
+    size_t size;    /* of an element */
 } concat_kernel;
 
 static const char CONCAT[] =
@@ -174,13 +176,17 @@ static const char CONCAT[] =
     "    ((T *)p.out)[o * p.row + c] = ((const T *)p.in[low])[o * length + c - p.first[low]];\n"
     "}\n}\n";
 
+static bool in_place(const concat_kernel *k, const void *const *in, void *const *out, int j) {
+    return k->outer == 1 && in[j] == (char *)out[0] + (size_t)k->first[j] * k->size;
+}
+
 static hwb_status run_concat(hwb_ctx *ctx, hwb__cuda *s, hwb_kernel *base, const void *const *in,
                              void *const *out) {
     concat_kernel *k = (concat_kernel *)base;
     struct CONCAT_PARAMS p = {.out = out[0], .outer = k->outer, .row = k->row};
-    for (int from = 0; from < k->n_in; from += PARTS) {
-        int n = k->n_in - from < PARTS ? k->n_in - from : PARTS;
-        for (int j = 0; j < n; j++) p.in[j] = (void *)(uintptr_t)in[from + j];
+    for (int from = 0, n; from < k->n_in; from += n + !n) {
+        for (n = 0; n < PARTS && from + n < k->n_in && !in_place(k, in, out, from + n); n++)
+            p.in[n] = (void *)(uintptr_t)in[from + n];
         for (int j = 0; j <= n; j++) p.first[j] = k->first[from + j];
         p.parts = n;
         int64_t all = k->outer * (p.first[n] - p.first[0]);
@@ -208,6 +214,7 @@ static hwb_status prepare_concat(hwb_ctx *ctx, hwb__cuda *s, hwb_kernel **out, c
     k->n_in = d->n_in;
     k->sms = s->sms;
     k->outer = 1;
+    k->size = hwb__cuda_size(d->out[0].dtype);
     int64_t inner = 1;
     for (int i = 0; i < axis; i++) k->outer *= y->dim[i];
     for (int i = axis + 1; i < y->ndim; i++) inner *= y->dim[i];
@@ -215,7 +222,7 @@ static hwb_status prepare_concat(hwb_ctx *ctx, hwb__cuda *s, hwb_kernel **out, c
     for (int j = 0; j < d->n_in; j++)
         k->first[j + 1] = k->first[j] + d->in[j].shape.dim[axis] * inner;
     hwb__cuda_say(&t, "typedef struct %s params;\ntypedef %s T;\n%s", HWB__CUDA_TEXT(CONCAT_PARAMS),
-                  unit_of(hwb__cuda_size(d->out[0].dtype)), CONCAT);
+                  unit_of(k->size), CONCAT);
     hwb_status st = hwb__cuda_function(ctx, s, &k->f, "concat", &t);
     free(t.at);
     if (st == HWB_OK) {

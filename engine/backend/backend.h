@@ -16,7 +16,7 @@
 #include "comm/device.h"
 #include "graph/op.h"
 
-#define HWB_BACKEND_ABI 4u
+#define HWB_BACKEND_ABI 5u
 
 typedef struct hwb_vdesc {
     hwb_dtype dtype;
@@ -69,9 +69,10 @@ typedef struct hwb_kdesc {
     int n_in, n_out;
     const hwb_vdesc *in, *out;
     const hwb_fused *fused;
-    uint32_t stable; /* bit i: input i keeps its contents over many runs; a backend may
+    uint32_t stable;   /* bit i: input i keeps its contents over many runs; a backend may
                         keep a packed copy, refreshed when the version passed to run changes */
-    bool exact;      /* no algorithm that rounds more than the plain sum of products does */
+    bool exact;        /* no algorithm that rounds more than the plain sum of products does */
+    const char *scope; /* the layer, for messages; "" where there is none */
 } hwb_kdesc;
 
 typedef struct hwb_kernel hwb_kernel;   /* owned by the backend */
@@ -102,6 +103,8 @@ typedef struct hwb_backend {
     bool channels_last; /* wants images as N,H,W,C: the compiler lays programs out so */
     bool fuses;         /* takes FUSED kernels */
     bool pairs;         /* takes sums of two of the conv trio as one kernel */
+    size_t align;       /* kernels take values at any multiple of so many bytes inside a buffer;
+                           0: at its beginning only */
 
     hwb_status (*open)(hwb_ctx *ctx, void **state);
     void (*close)(void *state);

@@ -105,14 +105,14 @@ typedef struct hwb__plan {
     int last_stage;
 } hwb__plan;
 
-/* pairs: sums of two convolutions are one kernel; inside: a value may lie anywhere
- * inside an input's or a result's memory (place.c). */
+/* pairs: sums of two convolutions are one kernel; align: a value may lie inside an
+ * input's or a result's memory, at a multiple of so many bytes (place.c); 0: never. */
 hwb_status hwb__plan_make(const hwb_graph *g, hwb__plan **out, int n_out, const hwb_id *outputs,
-                          bool fuse, bool pairs, bool inside);
+                          bool fuse, bool pairs, size_t align);
 void hwb__plan_free(hwb__plan *p);
 void hwb__step_free(hwb__step *s);
-void hwb__place_slices(const hwb_graph *g, hwb__plan *p);
-void hwb__place_joins(const hwb_graph *g, hwb__plan *p);
+void hwb__place_slices(const hwb_graph *g, hwb__plan *p, size_t align);
+void hwb__place_joins(const hwb_graph *g, hwb__plan *p, size_t align);
 
 /* Describe unit members as a register program (fuse.c); fills in/out nodes. */
 hwb_status hwb__fuse_step(const hwb_graph *g, const hwb__groups *q, int n, const hwb_id *members,

@@ -1,6 +1,6 @@
 /*
- * place.c: slices and joins that need no copy, where a value may lie at any
- * address inside another's memory (backends on the host).
+ * place.c: slices and joins that need no copy, where a value may lie inside another's
+ * memory, at a multiple of the backend's `align` bytes.
  *
  *   slice of an input     dense and in one piece, as the parts of a flat vector
  *                         v[1,n] are: its value is the input's memory from an
@@ -35,7 +35,7 @@ static int64_t dense_piece(const hwb_attrs *a, const hwb_shape *x, const hwb_sha
 }
 
 /* Inputs' slices are where they are; called before lifetimes are known. */
-void hwb__place_slices(const hwb_graph *g, hwb__plan *p) {
+void hwb__place_slices(const hwb_graph *g, hwb__plan *p, size_t align) {
     int kept = 0;
     for (int k = 0; k < p->n_steps; k++) {
         hwb__step *s = &p->steps[k];
@@ -45,13 +45,15 @@ void hwb__place_slices(const hwb_graph *g, hwb__plan *p) {
         if (s->op == HWB_OP_SLICE && from->place == HWB__AT_INPUT && to->place == HWB__AT_ARENA)
             at =
                 dense_piece(&g->nodes[s->node]->attrs, &s->in_desc[0].shape, &s->out_desc[0].shape);
-        if (at < 0) {
+        const size_t offset =
+            at < 0 ? 1 : from->offset + (size_t)at * hwb_dtype_size(to->desc.dtype);
+        if (at < 0 || offset % align) {
             p->steps[kept++] = *s;
             continue;
         }
         to->place = HWB__AT_INPUT;
         to->index = from->index;
-        to->offset = from->offset + (size_t)at * hwb_dtype_size(to->desc.dtype);
+        to->offset = offset;
         hwb__step_free(s);
     }
     p->n_steps = kept;
@@ -59,7 +61,7 @@ void hwb__place_slices(const hwb_graph *g, hwb__plan *p) {
 
 /* Results' pieces are made where they belong; called when lifetimes are known, so that
  * what a later stage reads has left the arena.  Backwards, for joins of joins. */
-void hwb__place_joins(const hwb_graph *g, hwb__plan *p) {
+void hwb__place_joins(const hwb_graph *g, hwb__plan *p, size_t align) {
     for (int k = p->n_steps - 1; k >= 0; k--) {
         const hwb__step *s = &p->steps[k];
         const hwb__value *to = &p->values[s->out[0]];
@@ -68,7 +70,7 @@ void hwb__place_joins(const hwb_graph *g, hwb__plan *p) {
         size_t at = to->offset;
         for (int i = 0; i < s->n_in; i++) {
             hwb__value *from = &p->values[s->in[i]];
-            if (from->place == HWB__AT_ARENA && from->stage == to->stage) {
+            if (from->place == HWB__AT_ARENA && from->stage == to->stage && at % align == 0) {
                 from->place = HWB__AT_OUTPUT;
                 from->index = to->index;
                 from->offset = at;

@@ -360,7 +360,7 @@ static void planner_free(planner *c) {
 }
 
 hwb_status hwb__plan_make(const hwb_graph *g, hwb__plan **out, int n_out, const hwb_id *outputs,
-                          bool fuse, bool pairs, bool inside) {
+                          bool fuse, bool pairs, size_t align) {
     planner c = {.g = g, .fuse = fuse};
     hwb_status st = hwb__group(g, &c.q, n_out, outputs, fuse, pairs);
     if (st != HWB_OK) return st;
@@ -374,9 +374,9 @@ hwb_status hwb__plan_make(const hwb_graph *g, hwb__plan **out, int n_out, const 
     if (st == HWB_OK) st = make_order(&c);
     if (st == HWB_OK) st = make_steps(&c);
     if (st == HWB_OK) st = make_outputs(&c, n_out, outputs);
-    if (st == HWB_OK && inside) hwb__place_slices(g, c.p);
+    if (st == HWB_OK && align) hwb__place_slices(g, c.p, align);
     if (st == HWB_OK) find_lifetimes(c.p);
-    if (st == HWB_OK && inside) hwb__place_joins(g, c.p);
+    if (st == HWB_OK && align) hwb__place_joins(g, c.p, align);
     if (st == HWB_OK) st = place_arena(&c);
     planner_free(&c);
     if (st == HWB_OK) *out = c.p;

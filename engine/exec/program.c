@@ -75,6 +75,7 @@ static hwb_status prepare(hwb_ctx *ctx, hwb_program *p, int k) {
     d.fused = s->fused;
     d.stable = s->stable;
     d.exact = decides_masks(p, s);
+    d.scope = hwb_graph_scope(p->graph, s->node);
     slot->device = p->device;
     if (!p->device->backend->supports(p->device->state, &d)) {
         if (!p->device->backend->host)
@@ -173,7 +174,7 @@ hwb_status hwb_compile(hwb_ctx *ctx, hwb_program **out, const hwb_graph *g, int 
     HWB_GOTO(fail, st,
              hwb__plan_make(p->graph, &p->plan, n_out, outs,
                             !o->no_fuse && p->device->backend->fuses,
-                            !o->no_fuse && p->device->backend->pairs, p->device->backend->host));
+                            !o->no_fuse && p->device->backend->pairs, p->device->backend->align));
     HWB_GOTO(fail, st, make_feeds(ctx, p));
     p->slots = calloc((size_t)p->plan->n_steps + 1, sizeof *p->slots);
     p->results = calloc((size_t)p->plan->n_outputs + 1, sizeof *p->results);

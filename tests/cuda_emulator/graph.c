@@ -179,7 +179,7 @@ EMU_API cudaError_t cudaGraphInstantiate(cudaGraphExec_t *out, cudaGraph_t g,
 }
 
 EMU_API cudaError_t cudaGraphLaunch(cudaGraphExec_t e, cudaStream_t s) {
-    exec_of(e);
+    emu_count_graph(exec_of(e)->graph->n);
     LOCKED(emu_enqueue(s, "graph", run_graph, &e, sizeof(cudaGraphExec_t)));
 }
 

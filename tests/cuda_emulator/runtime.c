@@ -172,6 +172,7 @@ EMU_API cudaError_t cudaMalloc(void **out, size_t bytes) {
     emu_lock();
     cudaError_t e = emu_unsafe_call();
     if (e == cudaSuccess) e = emu_memory_new(out, bytes);
+    emu_count_malloc();
     emu_unlock();
     return emu_error(e);
 }
@@ -256,6 +257,7 @@ static cudaError_t enqueue_copy(void *to, const void *from, size_t bytes, enum c
 EMU_API cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes,
                                     enum cudaMemcpyKind kind, cudaStream_t stream) {
     emu_lock();
+    if (!emu_capturing(stream)) emu_count_copy(kind, bytes);
     cudaError_t e = enqueue_copy(to, from, bytes, kind, stream);
     emu_unlock();
     return emu_error(e);
@@ -303,6 +305,7 @@ EMU_API cudaError_t cudaStreamDestroy(cudaStream_t s) {
 static cudaError_t wait(cudaStream_t stream, cudaError_t (*how)(cudaStream_t)) {
     emu_lock();
     cudaError_t e = emu_capturing(stream) ? emu_capture_refuse(emu_stream_of(stream)) : how(stream);
+    if (e == cudaSuccess) emu_count_wait();
     emu_unlock();
     return e == cudaErrorNotReady ? e : emu_error(e);
 }

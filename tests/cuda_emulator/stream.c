@@ -172,6 +172,7 @@ cudaError_t emu_enqueue(cudaStream_t handle, const char *what, emu_run run, cons
     cudaStream_t s = emu_stream_of(handle);
     operation *op = operation_new(what, args, bytes);
     op->run = run;
+    if (!s->capture) emu_count_operation(what);
     return s->capture ? emu_capture_add(s, op) : enqueue(s, op);
 }
 

@@ -57,6 +57,13 @@ cudaError_t emu_stream_create(cudaStream_t *out, unsigned flags);
 cudaError_t emu_stream_destroy(cudaStream_t s);
 cudaError_t emu_stream_query(cudaStream_t s);
 
+/* count.c */
+void emu_count_operation(const char *what);
+void emu_count_copy(enum cudaMemcpyKind kind, size_t bytes);
+void emu_count_graph(size_t operations);
+void emu_count_wait(void);
+void emu_count_malloc(void);
+
 /* graph.c */
 cudaError_t emu_capture_add(cudaStream_t s, operation *takes);
 cudaError_t emu_capture_refuse(cudaStream_t s); /* spoils it */

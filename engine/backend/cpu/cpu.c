@@ -174,6 +174,7 @@ static const char *cpu_kernel_name(void *state, const hwb_kernel *kernel) {
 const hwb_backend *hwb_backend_cpu(void) {
     static const hwb_backend backend = {
         .abi = HWB_BACKEND_ABI,
+        .align = 1,
         .name = "cpu",
         .host = true,
         .channels_last = true,

@@ -162,6 +162,7 @@ static const char *ref_kernel_name(void *state, const hwb_kernel *k) {
 const hwb_backend *hwb_backend_ref(void) {
     static const hwb_backend ref = {
         .abi = HWB_BACKEND_ABI,
+        .align = 1,
         .name = "ref",
         .host = true,
         .fuses = true,
