@@ -54,14 +54,17 @@ static int64_t image_dims(const hwb_shape *s, bool channels_last, int64_t nchw[4
     return s->ndim == 5 ? s->dim[0] : 0;
 }
 
-hwb__conv_geom hwb__conv_geom_of(const hwb_kdesc *desc) {
+hwb__conv_geom hwb__conv_geom_of(const hwb_kdesc *given) {
+    hwb_vdesc result;
+    const hwb_kdesc conv = hwb__cpu_conv_alone(given, &result), *desc = &conv;
     const hwb_attrs *a = &desc->attrs;
     hwb__conv_geom g = {.op = desc->op,
                         .dtype = desc->in[0].dtype,
                         .channels_last = a->channels_last != 0,
                         .groups = a->groups < 1 ? 1 : a->groups,
                         .pair = desc->n_in > 3,
-                        .add = desc->n_in % 2 == 1};
+                        .add = desc->n_in % 2 == 1,
+                        .after = given->fused ? given : NULL};
     const hwb_shape *x = &desc->in[0].shape, *w = &desc->in[1].shape, *y = &desc->out[0].shape;
     if (g.op == HWB_OP_CONV_BWD_DATA) x = &desc->out[0].shape, y = &desc->in[0].shape;
     if (g.op == HWB_OP_CONV_BWD_WEIGHTS) w = &desc->out[0].shape, y = &desc->in[1].shape;

@@ -63,22 +63,20 @@ bool hwb__cpu_fused_supports(const hwb_kdesc *desc) {
 
 /* ---- geometry ------------------------------------------------------------ */
 
-/* Which operands broadcast (or sum) axis d: bit i for input i, then outputs. */
-static uint32_t axis_pattern(const hwb_kdesc *desc, const hwb_fused *f, int d) {
+uint32_t hwb__fused_pattern(const hwb_vdesc *in, const hwb_vdesc *out, const hwb_fused *f, int d) {
     uint32_t bits = 0;
-    for (int i = 0; i < desc->n_in; i++)
-        if (desc->in[i].shape.dim[d] == 1) bits |= 1u << i;
-    for (int i = 0; i < desc->n_out; i++)
-        if (f->out[i].reduce && desc->out[i].shape.dim[d] == 1) bits |= 1u << (16 + i);
+    for (int i = 0; i < f->n_in; i++)
+        if (in[i].shape.dim[d] == 1) bits |= 1u << i;
+    for (int i = 0; i < f->n_out; i++)
+        if (f->out[i].reduce && out[i].shape.dim[d] == 1) bits |= 1u << (16 + i);
     return bits;
 }
 
-/* Merged axes; pattern[d] as above. */
 static void merge_axes(fused_kernel *k, const hwb_kdesc *desc, const hwb_fused *f,
                        uint32_t pattern[HWB_MAX_DIMS]) {
     for (int d = 0; d < f->space.ndim; d++) {
         if (f->space.dim[d] == 1) continue;
-        uint32_t bits = axis_pattern(desc, f, d);
+        uint32_t bits = hwb__fused_pattern(desc->in, desc->out, f, d);
         if (k->nd && pattern[k->nd - 1] == bits) {
             k->dim[k->nd - 1] *= f->space.dim[d];
             continue;
@@ -92,15 +90,20 @@ static void merge_axes(fused_kernel *k, const hwb_kdesc *desc, const hwb_fused *
     k->nd = 1;
 }
 
+int64_t hwb__fused_rows(int64_t inner, int64_t axis, size_t size) {
+    int64_t most = (int64_t)(TILE_BYTES / size) / inner;
+    if (most < 1) most = 1;
+    int64_t tiles = (axis + most - 1) / most, rows = (axis + tiles - 1) / tiles;
+    return inner == 1 && rows > 16 ? (rows + 15) & ~(int64_t)15 : rows;
+}
+
 static void cut(fused_kernel *k) {
     int64_t most = (int64_t)(TILE_BYTES / k->size);
     k->inner = 1;
     k->t = k->nd - 1;
     while (k->t > 0 && k->inner * k->dim[k->t] <= most) k->inner *= k->dim[k->t--];
     int64_t axis = k->dim[k->t];
-    k->n_tiles = (axis + most / k->inner - 1) / (most / k->inner);
-    k->rows = (axis + k->n_tiles - 1) / k->n_tiles;
-    if (k->inner == 1 && k->rows > 16) k->rows = (k->rows + 15) & ~(int64_t)15;
+    k->rows = hwb__fused_rows(k->inner, axis, k->size);
     k->n_tiles = (axis + k->rows - 1) / k->rows;
     k->outer = 1;
     for (int d = 0; d < k->t; d++) k->outer *= k->dim[d];
@@ -123,19 +126,28 @@ static bool is_output(const hwb_fused *f, int reg) {
     return false;
 }
 
-static void plan_inputs(fused_kernel *k, const hwb_kdesc *desc, const hwb_fused *f,
+/* Element strides of an operand that broadcasts the axes with `bit` in their pattern. */
+static void strides(const fused_kernel *k, const uint32_t *pattern, uint32_t bit, int64_t *out) {
+    int64_t stride = 1;
+    for (int j = k->nd - 1; j >= 0; j--) {
+        int d = k->order[j];
+        bool full = !(pattern[d] & bit);
+        out[d] = full ? stride : 0;
+        if (full) stride *= k->dim[d];
+    }
+}
+
+static void plan_inputs(fused_kernel *k, const hwb_vdesc *desc, const hwb_fused *f,
                         const uint32_t *pattern) {
     for (int i = 0; i < k->n_in; i++) {
         fused_in *in = &k->in[i];
-        int64_t stride = 1;
-        in->is_bool = desc->in[i].dtype == HWB_BOOL;
-        in->direct = !in->is_bool && !is_output(f, i);
-        for (int d = k->nd - 1; d >= 0; d--) {
-            bool full = !(pattern[d] >> i & 1u);
-            in->stride[d] = full ? stride : 0;
-            if (full) stride *= k->dim[d];
-            if (d >= k->t && !full && k->dim[d] > 1) in->direct = false;
-        }
+        strides(k, pattern, 1u << i, in->stride);
+        in->is_bool = desc[i].dtype == HWB_BOOL;
+        in->dense = !k->apart;
+        for (int d = k->t; d < k->nd; d++)
+            if (!in->stride[d] && k->dim[d] > 1) in->dense = false;
+        in->direct = in->dense && !in->is_bool && !is_output(f, i);
+        if (i == 0 && k->given) in->direct = k->given_dense;
     }
 }
 
@@ -162,15 +174,15 @@ static void plan_sum(fused_kernel *k, fused_out *o) {
     o->slot_size = (o->keep[k->t] ? k->dim[k->t] : k->n_blocks) * o->kept_inner;
 }
 
-static void plan_outputs(fused_kernel *k, const hwb_kdesc *desc, const hwb_fused *f,
+static void plan_outputs(fused_kernel *k, const hwb_vdesc *desc, const hwb_fused *f,
                          const uint32_t *pattern) {
     for (int i = 0; i < k->n_out; i++) {
         fused_out *o = &k->out[i];
         o->reg = f->out[i].reg;
         o->reduce = f->out[i].reduce != 0;
-        o->is_bool = desc->out[i].dtype == HWB_BOOL;
-        o->narrow = desc->out[i].dtype == HWB_F32;
-        o->numel = hwb_shape_numel(&desc->out[i].shape);
+        o->is_bool = desc[i].dtype == HWB_BOOL;
+        o->narrow = desc[i].dtype == HWB_F32;
+        o->numel = hwb_shape_numel(&desc[i].shape);
         for (int d = 0; d < k->nd; d++) o->keep[d] = !(pattern[d] >> (16 + i) & 1u);
         if (o->reduce) plan_sum(k, o);
     }
@@ -209,6 +221,17 @@ static int64_t dense_bytes(const hwb_kdesc *desc) {
     return bytes;
 }
 
+size_t hwb__fused_plan(fused_kernel *k, const hwb_vdesc *in, const hwb_vdesc *out,
+                       const hwb_fused *f, const uint32_t *pattern) {
+    k->n_in = f->n_in;
+    k->n_out = f->n_out;
+    k->n_regs = f->n_in + f->n_instr;
+    strides(k, pattern, 0, k->place);
+    plan_inputs(k, in, f, pattern);
+    plan_outputs(k, out, f, pattern);
+    return plan_scratch(k, hwb__fused_registers(k, f));
+}
+
 hwb_status hwb__cpu_fused_prepare(hwb_ctx *ctx, hwb__cpu_state *state, hwb__cpu_kernel **out,
                                   const hwb_kdesc *desc) {
     hwb_fused f;
@@ -225,19 +248,15 @@ hwb_status hwb__cpu_fused_prepare(hwb_ctx *ctx, hwb__cpu_state *state, hwb__cpu_
     base->free = fused_free;
     k->narrow = f.dtype == HWB_F32;
     k->size = hwb_dtype_size(f.dtype);
-    k->n_in = f.n_in;
-    k->n_out = f.n_out;
-    k->n_regs = f.n_in + f.n_instr;
     merge_axes(k, desc, &f, pattern);
+    for (int d = 0; d < k->nd; d++) k->order[d] = d;
     cut(k);
-    plan_inputs(k, desc, &f, pattern);
-    plan_outputs(k, desc, &f, pattern);
     int64_t items = k->n_chunks * k->n_blocks;
     k->workers = hwb_shape_numel(&f.space) < HWB_CPU_SERIAL ? 1 : base->threads;
     if (k->workers > items) k->workers = (int)items;
     k->stream = dense_bytes(desc) > state->cache_bytes;
-    int n_slots = hwb__fused_registers(k, &f);
-    hwb_status status = hwb__cpu_reserve(ctx, state, plan_scratch(k, n_slots));
+    hwb_status status =
+        hwb__cpu_reserve(ctx, state, hwb__fused_plan(k, desc->in, desc->out, &f, pattern));
     if (status != HWB_OK) {
         fused_free(base);
         return status;

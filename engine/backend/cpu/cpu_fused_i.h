@@ -24,6 +24,7 @@ enum { FUSED_MAX_REGS = HWB_FUSED_MAX_IN + HWB_FUSED_MAX_INSTR };
 typedef struct fused_in {
     bool direct; /* a tile is contiguous: read in place */
     bool is_bool;
+    bool dense;                   /* a tile is contiguous */
     int slot;                     /* else expanded into this slot */
     int last_use;                 /* step; n_steps = at the end */
     int64_t stride[HWB_MAX_DIMS]; /* elements; 0 = broadcast */
@@ -63,19 +64,63 @@ typedef struct fused_kernel {
     /* geometry */
     int nd, t;
     int64_t dim[HWB_MAX_DIMS];
+    int order[HWB_MAX_DIMS];     /* axes as they lie in memory, innermost last */
+    int64_t place[HWB_MAX_DIMS]; /* strides of a full result, elements */
+    bool apart;                  /* the rows of a tile do not lie one behind the other there */
     int64_t outer, inner, rows, n_tiles; /* rows a tile, tiles along t */
     int64_t tiles, n_blocks;             /* tiles an item, items along t */
     int64_t chunk, n_chunks;             /* outer indices an item, items along outer */
-    int workers;                         /* threads */
-    bool stream; /* more than the caches hold: full outputs are stored past them */
+    bool given, given_dense; /* input 0 is handed over by rows; its rows are `inner` long */
+    int workers;             /* threads */
+    bool stream;             /* more than the caches hold: full outputs are stored past them */
     /* scratch: workers x worker_bytes, then the sums */
     size_t tile_bytes, worker_bytes, acc_offset;
 } fused_kernel;
 
+/* What one thread needs while it works. */
+typedef struct fused_worker {
+    const fused_kernel *k;
+    const struct hwb__vec *vec;
+    const void *const *in;
+    void *const *out;
+    char *scratch;                      /* the whole scratch */
+    char *tiles;                        /* its own tile buffers */
+    double *acc;                        /* its own sums of one tile */
+    const char *held[HWB_FUSED_MAX_IN]; /* what expanded buffers hold */
+    void *reg[FUSED_MAX_REGS];
+    bool stream[HWB_FUSED_MAX_OUT];   /* stored past the caches */
+    bool in_place[HWB_FUSED_MAX_OUT]; /* the register is the output's memory */
+    /* input 0 from row values_row on, rows values_step bytes apart; NULL: as described */
+    const char *values;
+    int64_t values_row, values_step;
+} fused_worker;
+
+/* ---- plan ---------------------------------------------------------------- */
+
+/* Which operands broadcast (or sum) axis d: bit i for input i, 16 + i for output i. */
+uint32_t hwb__fused_pattern(const hwb_vdesc *in, const hwb_vdesc *out, const hwb_fused *f, int d);
+/* Rows of a tile of an axis of that length, `inner` elements of `size` bytes a row. */
+int64_t hwb__fused_rows(int64_t inner, int64_t axis, size_t size);
+/* Operands, steps and scratch (its bytes are returned) of a kernel whose axes, tiles, items
+ * and workers are known; pattern[d]: of its axis d. */
+size_t hwb__fused_plan(fused_kernel *k, const hwb_vdesc *in, const hwb_vdesc *out,
+                       const hwb_fused *f, const uint32_t *pattern);
 /* Steps, constants and tile buffers of the program; the number of buffers. */
 int hwb__fused_registers(fused_kernel *k, const hwb_fused *f);
 
+/* ---- run ----------------------------------------------------------------- */
+
 hwb_status hwb__fused_run(hwb_ctx *ctx, hwb__cpu_kernel *kernel, const void *const *in,
                           const uint64_t *versions, void *const *out);
+/* Worker `index` for one run. */
+void hwb__fused_start(fused_worker *w, const fused_kernel *k, const void *const *in,
+                      void *const *out, char *scratch, int index);
+/* Partial sums of o for an outer index, at row or block; to be zeroed before its tiles. */
+double *hwb__fused_partial(const fused_worker *w, const fused_out *o, int64_t outer, int64_t row,
+                           int64_t block);
+/* Rows row..row+rows-1 of axis t. */
+void hwb__fused_tile(fused_worker *w, int64_t outer, int64_t row, int64_t rows, int64_t block);
+/* Adds up the partial sums. */
+void hwb__fused_finish(const fused_kernel *k, char *scratch, void *const *out);
 
 #endif

@@ -99,10 +99,14 @@ typedef struct hwb__conv_geom {
     int64_t x_step, w_step, y_step; /* elements */
     bool pair;                      /* a sum of two; these are the steps of in2 and in3 */
     int64_t pair_step[2];
-    bool add; /* the accumulate input is there */
+    bool add;               /* the accumulate input is there */
+    const hwb_kdesc *after; /* the whole kernel's when a group follows (cpu_after_i.h), else
+                               NULL; borrowed during prepare */
 } hwb__conv_geom;
 
 hwb__conv_geom hwb__conv_geom_of(const hwb_kdesc *desc);
+/* A convolution's description without the group that follows it, if one does; result: its own. */
+hwb_kdesc hwb__cpu_conv_alone(const hwb_kdesc *desc, hwb_vdesc *result);
 
 hwb_status hwb__cpu_conv_pair_prepare(hwb_ctx *ctx, hwb__cpu_state *state, hwb__cpu_kernel **out,
                                       const hwb_kdesc *desc);
