@@ -12,6 +12,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* ---- failures ----------------------------------------------------------------- */
 
@@ -113,10 +114,12 @@ static hwb_status open_on(hwb_ctx *ctx, hwb__cuda *s) {
     HWB_CUDA_TRY(ctx, cudaSetDevice(s->index));
     HWB_CUDA_TRY(ctx, cudaStreamCreateWithFlags(&s->stream, cudaStreamNonBlocking));
     HWB_TRY(hwb__cuda_pool_new(ctx, &s->pool));
-    HWB_CUDA_TRY(ctx, cudaMallocHost((void **)&s->host_fault, sizeof(*s->host_fault)));
+    const size_t fault = HWB__CUDA_FAULT_WORDS * sizeof(*s->fault);
+    HWB_CUDA_TRY(ctx, cudaMallocHost((void **)&s->host_fault, fault));
+    memset(s->host_fault, 0, fault);
     HWB_CUDA_TRY(ctx, cudaMallocHost(&s->bounce, HWB__CUDA_BOUNCE));
-    if (!(s->fault = hwb__cuda_mem_alloc(ctx, s, sizeof(*s->fault)))) return HWB_ENOMEM;
-    HWB_CUDA_TRY(ctx, cudaMemsetAsync(s->fault, 0, sizeof(*s->fault), s->stream));
+    if (!(s->fault = hwb__cuda_mem_alloc(ctx, s, fault))) return HWB_ENOMEM;
+    HWB_CUDA_TRY(ctx, cudaMemsetAsync(s->fault, 0, fault, s->stream));
     return HWB_OK;
 }
 
@@ -144,6 +147,7 @@ void hwb__cuda_close(void *state) {
     if (s->bounce) cudaFreeHost(s->bounce);
     hwb__cuda_pool_free(s->pool);
     if (s->stream) cudaStreamDestroy(s->stream);
+    free(s->sources);
     free(s);
 }
 

@@ -50,9 +50,10 @@
 /* ---- state of a context on its device (cuda_device.c) --------------------------- */
 
 enum { HWB__CUDA_MIN_CC = 75 }; /* 7.5, the oldest that CUDA 13 compiles for */
-enum { HWB__CUDA_BOUNCE = 1 << 20 };
+enum { HWB__CUDA_BOUNCE = 8 << 20 };
 
-typedef struct hwb__cuda_pool hwb__cuda_pool; /* cuda_memory.c */
+typedef struct hwb__cuda_pool hwb__cuda_pool;     /* cuda_memory.c */
+typedef struct hwb__cuda_source hwb__cuda_source; /* cuda_fault.c */
 
 typedef struct hwb__cuda {
     hwb_ctx *ctx;
@@ -65,10 +66,12 @@ typedef struct hwb__cuda {
     void *blas_space;
     cudnnHandle_t dnn; /* NULL until the first convolution */
     hwb__cuda_pool *pool;
-    int64_t *fault;      /* device: what an index kernel found wrong, see cuda_index.c */
+    int64_t *fault;      /* device: what an index kernel found wrong (cuda_fault.c) */
     int64_t *host_fault; /* pinned copy */
-    void *bounce;        /* pinned, for small results */
-    void *scratch;       /* shared by the kernels of the stream, grown at prepare */
+    hwb__cuda_source *sources;
+    int n_sources;
+    void *bounce;  /* pinned, for small results */
+    void *scratch; /* shared by the kernels of the stream, grown at prepare */
     size_t scratch_bytes;
 } hwb__cuda;
 
@@ -105,6 +108,16 @@ hwb_status hwb__cuda_sync(hwb_ctx *ctx, void *state);
 /* At least `bytes` at s->scratch from now on.  Memory that captured graphs may
  * still name is kept until the context closes. */
 hwb_status hwb__cuda_scratch(hwb_ctx *ctx, hwb__cuda *s, size_t bytes);
+
+/* ---- indices out of range (cuda_fault.c) -------------------------------------------- */
+
+enum { HWB__CUDA_FAULT_WORDS = 3 }; /* place + 1, index, number of the source */
+
+/* The number by which a kernel says that one of its indices is not below `rows`. */
+hwb_status hwb__cuda_fault_source(hwb_ctx *ctx, hwb__cuda *s, const hwb_kdesc *d, int64_t rows,
+                                  int64_t *id);
+/* Fails with the operation's name when the fetched copy says so, and clears both. */
+hwb_status hwb__cuda_fault_check(hwb_ctx *ctx, hwb__cuda *s);
 
 /* ---- text ------------------------------------------------------------------------------ */
 

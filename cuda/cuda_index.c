@@ -8,8 +8,8 @@
  * finding its place by counting those before it; a second lets the first pick of
  * every row add up the row's run, in double and in the order of i.
  *
- * An index out of range leaves its place + 1 in the context's fault word, which is
- * read when a result is fetched; the rest of the kernel is unharmed.
+ * An index out of range is reported when a result is fetched (cuda_fault.c); the rest of
+ * the kernel is unharmed.
  */
 #include "cuda_group_i.h"
 
@@ -27,6 +27,7 @@
         i64 rows;                                                                                  \
         i64 inner;                                                                                 \
         i64 picks;                                                                                 \
+        i64 id;                                                                                    \
     }
 
 typedef struct index_kernel {
@@ -47,21 +48,22 @@ static const char GATHER[] =
          "    const i64 c = t % p.inner, i = t / p.inner % p.picks, o = t / p.inner / p.picks;\n"
          "    const i64 row = (i64)((const X *)p.index)[i];\n"
          "    const bool good = row >= 0 && row < p.rows;\n"
-         "    if (!good) *(i64 *)p.fault = i + 1;\n"
+         "    if (!good) f_fault(p.fault, p.id, i, row);\n"
          "    ((T *)p.y)[t] = good ? ((const T *)p.x)[(o * p.rows + row) * p.inner + c] : (T)0;\n"
          "}\n}\n";
 
-static const char SORT[] = HEAD "for (i64 i = first; i < p.picks; i += step) {\n"
-                                "    const i64 row = (i64)((const X *)p.index)[i];\n"
-                                "    i64 before = 0;\n"
-                                "    for (i64 j = 0; j < p.picks; j++) {\n"
-                                "        const i64 other = (i64)((const X *)p.index)[j];\n"
-                                "        before += other < row || (other == row && j < i);\n"
-                                "    }\n"
-                                "    if (row < 0 || row >= p.rows) *(i64 *)p.fault = i + 1;\n"
-                                "    ((i64 *)p.key)[before] = row;\n"
-                                "    ((i64 *)p.place)[before] = i;\n"
-                                "}\n}\n";
+static const char SORT[] =
+    HEAD "for (i64 i = first; i < p.picks; i += step) {\n"
+         "    const i64 row = (i64)((const X *)p.index)[i];\n"
+         "    i64 before = 0;\n"
+         "    for (i64 j = 0; j < p.picks; j++) {\n"
+         "        const i64 other = (i64)((const X *)p.index)[j];\n"
+         "        before += other < row || (other == row && j < i);\n"
+         "    }\n"
+         "    if (row < 0 || row >= p.rows) f_fault(p.fault, p.id, i, row);\n"
+         "    ((i64 *)p.key)[before] = row;\n"
+         "    ((i64 *)p.place)[before] = i;\n"
+         "}\n}\n";
 
 static const char SCATTER[] =
     HEAD "const i64 n = p.outer * p.picks * p.inner;\n"
@@ -122,7 +124,8 @@ static hwb_status prepare(hwb_ctx *ctx, hwb__cuda *s, hwb_kernel **out, const hw
     k->p.picks = hwb__cuda_numel(&d->in[1].shape);
     for (int i = 0; i < d->attrs.axis; i++) k->p.outer *= table->dim[i];
     for (int i = d->attrs.axis + 1; i < table->ndim; i++) k->p.inner *= table->dim[i];
-    hwb_status st = compile(ctx, s, &k->f, d, k->base.name + 6, scatter ? SCATTER : GATHER);
+    hwb_status st = hwb__cuda_fault_source(ctx, s, d, k->p.rows, &k->p.id);
+    if (st == HWB_OK) st = compile(ctx, s, &k->f, d, k->base.name + 6, scatter ? SCATTER : GATHER);
     if (st == HWB_OK && scatter) st = compile(ctx, s, &k->sort, d, "sort", SORT);
     if (st == HWB_OK && scatter)
         st = hwb__cuda_scratch(ctx, s, 2 * sizeof(int64_t) * (size_t)k->p.picks);

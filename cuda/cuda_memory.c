@@ -175,17 +175,6 @@ hwb_status hwb__cuda_mem_copy(hwb_ctx *ctx, void *state, void *dst, const void *
     return HWB_OK;
 }
 
-/* What an index kernel found (cuda_index.c): place + 1 of the first bad index. */
-static hwb_status check_fault(hwb_ctx *ctx, hwb__cuda *s) {
-    if (!*s->host_fault) return HWB_OK;
-    long long place = (long long)*s->host_fault - 1;
-    *s->host_fault = 0;
-    HWB_CUDA_TRY(ctx, cudaMemsetAsync(s->fault, 0, sizeof(*s->fault), s->stream));
-    return hwb__cuda_fail(ctx, HWB_EARG,
-                          "cuda: an index at place %lld of a gather or scatter is out of range",
-                          place);
-}
-
 /* Waits for the stream in slices, so that Ctrl-C is answered; work that is under
  * way is never killed. */
 static hwb_status wait_for(hwb_ctx *ctx, hwb__cuda *s) {
@@ -208,10 +197,12 @@ static hwb_status wait_for(hwb_ctx *ctx, hwb__cuda *s) {
 hwb_status hwb__cuda_sync(hwb_ctx *ctx, void *state) {
     hwb__cuda *s = state;
     HWB_CUDA_TRY(ctx, cudaSetDevice(s->index));
-    HWB_CUDA_TRY(ctx, cudaMemcpyAsync(s->host_fault, s->fault, sizeof(*s->fault),
-                                      cudaMemcpyDeviceToHost, s->stream));
+    if (s->n_sources)
+        HWB_CUDA_TRY(ctx, cudaMemcpyAsync(s->host_fault, s->fault,
+                                          HWB__CUDA_FAULT_WORDS * sizeof(*s->fault),
+                                          cudaMemcpyDeviceToHost, s->stream));
     HWB_TRY(wait_for(ctx, s));
-    return check_fault(ctx, s);
+    return hwb__cuda_fault_check(ctx, s);
 }
 
 /* Small results come through pinned memory behind the work in flight; a copy into

@@ -5,12 +5,16 @@
  *   AVGPOOL_BWD    x[h,w] = 1/(kh kw) sum of the y[p,q] whose window covers it
  *   MAXPOOL_INDEX  i[p,q] = h*W + w of the window's first maximum; NaN is the largest
  *   POOL_GATHER    y[p,q] = x[i[p,q]]
- *   POOL_SCATTER   x[i[p,q]] += y[p,q]
+ *   POOL_SCATTER   x[h,w] = sum of the y[p,q] with i[p,q] = h*W + w
  *
- * One thread an element of the result, in the order it lies in memory; sums in
- * double.  POOL_SCATTER, whose windows may overlap anywhere, has one thread a plane
- * instead, which adds in the order of p,q: slower than atomics, the same bits always.
- * Memory bounds all of these; cuDNN's pooling has no index and would gain nothing.
+ * One thread an element of the result, in the order it lies in memory; sums in double.
+ * POOL_SCATTER looks, for every pixel, at the windows that cover it: nothing is written
+ * twice, no atomics, the same bits always.  Without a window (attrs.kernel is 0: the
+ * indices may be any) one thread goes through a plane of y in order.
+ *
+ * Memory bounds all of these.  cuDNN's pooling keeps no index, so that its adjoint reads
+ * x and y again and a second derivative has nothing to gather by; and which of equal
+ * elements it takes is not documented.  Sizes are constants of the text.
  */
 #include "cuda_image_i.h"
 
@@ -23,18 +27,14 @@
         void *out;                                                                                 \
         void *fault;                                                                               \
         i64 n;                                                                                     \
-        image x;                                                                                   \
-        image y;                                                                                   \
-        image i;                                                                                   \
-        window w;                                                                                  \
+        i64 id;                                                                                    \
     }
-typedef hwb__cuda_image image;
-typedef hwb__cuda_window window;
 
 typedef struct pool_kernel {
     hwb_kernel base;
     cudaKernel_t f;
     hwb__cuda_grid grid;
+    bool indexed;
     size_t clear;
     struct POOL_PARAMS p;
 } pool_kernel;
@@ -45,128 +45,168 @@ static hwb_status run(hwb_ctx *ctx, hwb__cuda *s, hwb_kernel *base, const void *
     if (k->clear) HWB_CUDA_TRY(ctx, cudaMemsetAsync(out[0], 0, k->clear, s->stream));
     if (k->p.n == 0) return HWB_OK;
     k->p.in = (void *)(uintptr_t)in[0];
-    k->p.index = k->p.i.n ? (void *)(uintptr_t)in[1] : NULL;
+    k->p.index = k->indexed ? (void *)(uintptr_t)in[1] : NULL;
     k->p.out = out[0];
     k->p.fault = s->fault;
     return hwb__cuda_launch(ctx, s, k->f, k->grid, &k->p);
 }
 
-/* Coordinates of element t of image m, in the order of memory. */
+/* ---- device code ------------------------------------------------------------------- */
+
+/* Pixel (a, b), channel c and image i (K times N of them) of element t of the operand
+ * named m, in the order of memory; m##C and the like are constants. */
 #define SPLIT_LAST                                                                                 \
-    "#define SPLIT(m) I c = t % (I)m.c, b = t % (I)m.w, a, n, k; \\\n"                             \
-    "    { I u = t / (I)m.c; b = u % (I)m.w; u /= (I)m.w; a = u % (I)m.h; u /= (I)m.h; \\\n"       \
-    "      n = u % (I)m.n; k = u / (I)m.n; }\n"
+    "#define SPLIT(m) const I c = t % m##C, u1 = t / m##C, u2 = u1 / m##W, u3 = u2 / m##H; \\\n"   \
+    "    const int b = (int)(u1 % m##W), a = (int)(u2 % m##H); const I i = u3;\n"
 #define SPLIT_FIRST                                                                                \
-    "#define SPLIT(m) I c, b = t % (I)m.w, a, n, k; \\\n"                                          \
-    "    { I u = t / (I)m.w; a = u % (I)m.h; u /= (I)m.h; c = u % (I)m.c; u /= (I)m.c; \\\n"       \
-    "      n = u % (I)m.n; k = u / (I)m.n; }\n"
+    "#define SPLIT(m) const I u1 = t / m##W, u2 = u1 / m##H, c = u2 % m##C, u3 = u2 / m##C; \\\n"  \
+    "    const int b = (int)(t % m##W), a = (int)(u1 % m##H); const I i = u3;\n"
+
+/* Element (a, b) of channel c, image i of an image of constants m. */
+#define PLACE_LAST "#define PLACE(m, i, c, a, b) ((((i) * m##H + (a)) * m##W + (b)) * m##C + (c))\n"
+#define PLACE_FIRST                                                                                \
+    "#define PLACE(m, i, c, a, b) ((((i) * m##C + (c)) * m##H + (a)) * m##W + (b))\n"
 
 #define HEAD                                                                                       \
     "extern \"C\" __global__ void __launch_bounds__(256) hwb_kernel(const params p) {\n"           \
     "for (I t = blockIdx.x * (I)256 + threadIdx.x; t < (I)p.n; t += gridDim.x * (I)256) {\n"
 
+/* The taps (h, w) of window (a, b) that are inside x. */
 #define WINDOW                                                                                     \
-    "for (i64 r = 0; r < p.w.kernel[0]; r++) {\n"                                                  \
-    "const i64 h = (i64)a * p.w.stride[0] - p.w.pad[0] + r * p.w.dilation[0];\n"                   \
-    "if (h < 0 || h >= p.x.h) continue;\n"                                                         \
-    "for (i64 s = 0; s < p.w.kernel[1]; s++) {\n"                                                  \
-    "const i64 w = (i64)b * p.w.stride[1] - p.w.pad[1] + s * p.w.dilation[1];\n"                   \
-    "if (w < 0 || w >= p.x.w) continue;\n"
+    "#pragma unroll UH\nfor (int r = 0; r < KH; r++) {\n"                                          \
+    "const int h = a * SH - PH + r * DH;\n"                                                        \
+    "if (h < 0 || h >= XH) continue;\n"                                                            \
+    "#pragma unroll UW\nfor (int s = 0; s < KW; s++) {\n"                                          \
+    "const int w = b * SW - PW + s * DW;\n"                                                        \
+    "if (w < 0 || w >= XW) continue;\n"
+
+/* The windows (q, v) of y that cover pixel (a, b). */
+#define COVERING                                                                                   \
+    "#pragma unroll UH\nfor (int r = KH - 1; r >= 0; r--) {\n"                                     \
+    "const int top = a + PH - r * DH, q = top / SH;\n"                                             \
+    "if (top < 0 || q * SH != top || q >= YH) continue;\n"                                         \
+    "#pragma unroll UW\nfor (int s = KW - 1; s >= 0; s--) {\n"                                     \
+    "const int left = b + PW - s * DW, v = left / SW;\n"                                           \
+    "if (left < 0 || v * SW != left || v >= YW) continue;\n"
 
 static const char AVGPOOL[] =
-    HEAD "SPLIT(p.y)\n"
-         "const T *x = (const T *)p.in + k * p.x.sk + n * p.x.sn + c * p.x.sc;\n"
-         "double sum = 0;\n" WINDOW "sum += (double)x[h * p.x.sh + w * p.x.sw];\n}\n}\n"
-         "((T *)p.out)[t] = (T)(sum / ((double)p.w.kernel[0] * (double)p.w.kernel[1]));\n}\n}\n";
-
-static const char MAXPOOL[] =
-    HEAD "SPLIT(p.y)\n"
-         "const T *x = (const T *)p.in + k * p.x.sk + n * p.x.sn + c * p.x.sc;\n"
-         "T top = 0; i64 best = -1;\n" WINDOW "const T v = x[h * p.x.sh + w * p.x.sw];\n"
-         "if (best >= 0 && !(v > top) && !(v != v && top == top)) continue;\n"
-         "best = h * p.x.w + w; top = v;\n}\n}\n"
-         "((int *)p.out)[t] = (int)best;\n}\n}\n";
+    HEAD "SPLIT(Y)\ndouble sum = 0;\n" WINDOW
+         "sum += (double)((const T *)p.in)[PLACE(X, i, c, h, w)];\n}\n}\n"
+         "((T *)p.out)[t] = (T)(sum / ((double)KH * (double)KW));\n}\n}\n";
 
 static const char AVGPOOL_BWD[] =
-    HEAD "SPLIT(p.x)\n"
-         "const T *y = (const T *)p.in + k * p.y.sk + n * p.y.sn + c * p.y.sc;\n"
-         "double sum = 0;\n"
-         "for (i64 r = 0; r < p.w.kernel[0]; r++) {\n"
-         "const i64 u = (i64)a + p.w.pad[0] - r * p.w.dilation[0], i = u / p.w.stride[0];\n"
-         "if (u < 0 || i * p.w.stride[0] != u || i >= p.y.h) continue;\n"
-         "for (i64 s = 0; s < p.w.kernel[1]; s++) {\n"
-         "const i64 v = (i64)b + p.w.pad[1] - s * p.w.dilation[1], j = v / p.w.stride[1];\n"
-         "if (v < 0 || j * p.w.stride[1] != v || j >= p.y.w) continue;\n"
-         "sum += (double)y[i * p.y.sh + j * p.y.sw];\n}\n}\n"
-         "((T *)p.out)[t] = (T)(sum / ((double)p.w.kernel[0] * (double)p.w.kernel[1]));\n}\n}\n";
+    HEAD "SPLIT(X)\ndouble sum = 0;\n" COVERING
+         "sum += (double)((const T *)p.in)[PLACE(Y, i, c, q, v)];\n}\n}\n"
+         "((T *)p.out)[t] = (T)(sum / ((double)KH * (double)KW));\n}\n}\n";
+
+static const char MAXPOOL[] =
+    HEAD "SPLIT(Y)\nT top = 0; int best = -1;\n" WINDOW
+         "const T v = ((const T *)p.in)[PLACE(X, i, c, h, w)];\n"
+         "if (best >= 0 && !(v > top) && !(v != v && top == top)) continue;\n"
+         "best = h * XW + w; top = v;\n}\n}\n"
+         "((int *)p.out)[t] = best;\n}\n}\n";
 
 static const char POOL_GATHER[] =
-    HEAD "SPLIT(p.y)\n"
-         "const T *x = (const T *)p.in + k * p.x.sk + n * p.x.sn + c * p.x.sc;\n"
-         "const i64 e = n * p.i.sn + c * p.i.sc + a * p.i.sh + b * p.i.sw;\n"
+    HEAD "SPLIT(Y)\nconst I e = PLACE(Y, IMAGE(i), c, a, b);\n"
          "const i64 at = (i64)((const X *)p.index)[e];\n"
-         "const bool good = at >= 0 && at < p.x.h * p.x.w;\n"
-         "if (!good) *(i64 *)p.fault = e + 1;\n"
-         "((T *)p.out)[t] = good ? x[at / p.x.w * p.x.sh + at % p.x.w * p.x.sw] : (T)0;\n}\n}\n";
+         "const bool good = at >= 0 && at < (i64)XH * XW;\n"
+         "if (!good) f_fault(p.fault, p.id, e, at);\n"
+         "((T *)p.out)[t] = good ? ((const T *)p.in)[PLACE(X, i, c, (I)at / XW, "
+         "(I)at % XW)] : (T)0;\n}\n}\n";
+
+/* y and the index are read by as many threads as a window has pixels, side by side */
+static const char POOL_SCATTER[] =
+    HEAD "SPLIT(X)\nconst i64 here = (i64)a * XW + b; double sum = 0;\n" COVERING
+         "if ((i64)((const X *)p.index)[PLACE(Y, IMAGE(i), c, q, v)] == here)\n"
+         "    sum += (double)((const T *)p.in)[PLACE(Y, i, c, q, v)];\n}\n}\n"
+         "((T *)p.out)[t] = (T)sum;\n}\n}\n";
 
 /* t is a plane: c fastest, so that channels-last planes are read side by side */
-static const char POOL_SCATTER[] =
-    HEAD "const i64 c = t % (I)p.x.c, n = t / (I)p.x.c % (I)p.x.n, k = t / (I)p.x.c / (I)p.x.n;\n"
-         "T *x = (T *)p.out + k * p.x.sk + n * p.x.sn + c * p.x.sc;\n"
-         "const T *y = (const T *)p.in + k * p.y.sk + n * p.y.sn + c * p.y.sc;\n"
-         "for (i64 a = 0; a < p.y.h; a++)\n"
-         "for (i64 b = 0; b < p.y.w; b++) {\n"
-         "    const i64 e = n * p.i.sn + c * p.i.sc + a * p.i.sh + b * p.i.sw;\n"
+static const char SCATTER_ANY[] =
+    HEAD "const I c = t % XC, i = t / XC;\n"
+         "for (int a = 0; a < YH; a++)\n"
+         "for (int b = 0; b < YW; b++) {\n"
+         "    const I e = PLACE(Y, IMAGE(i), c, a, b);\n"
          "    const i64 at = (i64)((const X *)p.index)[e];\n"
-         "    if (at < 0 || at >= p.x.h * p.x.w) { *(i64 *)p.fault = e + 1; continue; }\n"
-         "    x[at / p.x.w * p.x.sh + at % p.x.w * p.x.sw] += y[a * p.y.sh + b * p.y.sw];\n"
+         "    if (at < 0 || at >= (i64)XH * XW) { f_fault(p.fault, p.id, e, at); continue; }\n"
+         "    ((T *)p.out)[PLACE(X, i, c, (I)at / XW, (I)at % XW)] += "
+         "((const T *)p.in)[PLACE(Y, i, c, a, b)];\n"
          "}\n}\n}\n";
 
-static const char *body_of(hwb_op op) {
-    switch (op) {
+static const char *body_of(const hwb_kdesc *d) {
+    switch (d->op) {
     case HWB_OP_AVGPOOL: return AVGPOOL;
     case HWB_OP_AVGPOOL_BWD: return AVGPOOL_BWD;
     case HWB_OP_MAXPOOL_INDEX: return MAXPOOL;
     case HWB_OP_POOL_GATHER: return POOL_GATHER;
-    case HWB_OP_POOL_SCATTER: return POOL_SCATTER;
+    case HWB_OP_POOL_SCATTER: return d->attrs.kernel[0] > 0 ? POOL_SCATTER : SCATTER_ANY;
     default: return NULL;
     }
 }
 
+/* ---- preparing ----------------------------------------------------------------------- */
+
 static bool supports(const hwb_kdesc *d) {
-    return body_of(d->op) != NULL;
+    if (!body_of(d)) return false;
+    for (int i = 0; i < d->n_in; i++) /* coordinates are ints */
+        for (int j = 0; j < d->in[i].shape.ndim; j++)
+            if (d->in[i].shape.dim[j] > INT32_MAX / 4) return false;
+    return true;
 }
 
-static void fill_params(pool_kernel *k, const hwb_kdesc *d) {
-    const bool last = d->attrs.channels_last != 0;
-    const bool up = d->op == HWB_OP_AVGPOOL_BWD || d->op == HWB_OP_POOL_SCATTER;
-    const hwb_shape *in = &d->in[0].shape, *out = &d->out[0].shape;
-    k->p.x = hwb__cuda_image_of(up ? out : in, last);
-    k->p.y = hwb__cuda_image_of(up ? in : out, last);
-    k->p.w = hwb__cuda_window_of(&d->attrs);
-    if (d->n_in > 1) k->p.i = hwb__cuda_image_of(&d->in[1].shape, last);
-    k->p.n = hwb__cuda_numel(out);
-    if (d->op != HWB_OP_POOL_SCATTER) return;
-    k->p.n = k->p.x.k * k->p.x.n * k->p.x.c;
-    k->clear = hwb__cuda_bytes(&d->out[0]);
+/* "enum { XC = .., XH = .., XW = .. };" */
+static void say_image(hwb__cuda_text *t, char name, const hwb__cuda_image *m) {
+    hwb__cuda_say(t, "enum { %cC = %lld, %cH = %lld, %cW = %lld };\n", name,
+                  (long long)(m->c ? m->c : 1), name, (long long)(m->h ? m->h : 1), name,
+                  (long long)(m->w ? m->w : 1)); /* nothing runs where one is 0 */
+}
+
+/* The index has no K: its image is that of i within one run of N. */
+static void text_of(hwb__cuda_text *t, const hwb_kdesc *d, const hwb__cuda_image *x,
+                    const hwb__cuda_image *y) {
+    const hwb_vdesc *all[] = {&d->in[0], &d->out[0]};
+    const hwb_attrs *a = &d->attrs;
+    const bool last = a->channels_last != 0;
+    const bool unrolls = (int64_t)a->kernel[0] * a->kernel[1] <= 16;
+    say_image(t, 'X', x);
+    say_image(t, 'Y', y);
+    hwb__cuda_say(t, "#define UH %d\n#define UW %d\n", unrolls ? a->kernel[0] : 1,
+                  unrolls ? a->kernel[1] : 1);
+    hwb__cuda_say(t,
+                  "enum { KH = %d, KW = %d, SH = %d, SW = %d, PH = %d, PW = %d, DH = %d, DW = %d };"
+                  "\ntypedef struct %s params;\ntypedef %s T;\ntypedef %s X;\ntypedef %s I;\n",
+                  a->kernel[0], a->kernel[1], a->stride[0], a->stride[1], a->pad_lo[0],
+                  a->pad_lo[1], a->dilation[0], a->dilation[1], HWB__CUDA_TEXT(POOL_PARAMS),
+                  hwb__cuda_type(d->in[0].dtype),
+                  d->n_in > 1 ? hwb__cuda_type(d->in[1].dtype) : "int",
+                  hwb__cuda_narrow(2, all) ? "u32" : "u64");
+    if (x->k > 1) hwb__cuda_say(t, "#define IMAGE(i) ((i) %% %lld)\n", (long long)x->n);
+    else hwb__cuda_say(t, "#define IMAGE(i) (i)\n");
+    hwb__cuda_say(t, "%s%s%s", last ? SPLIT_LAST : SPLIT_FIRST, last ? PLACE_LAST : PLACE_FIRST,
+                  body_of(d));
 }
 
 static hwb_status prepare(hwb_ctx *ctx, hwb__cuda *s, hwb_kernel **out, const hwb_kdesc *d) {
-    const hwb_vdesc *all[] = {&d->in[0], &d->out[0]};
+    const bool last = d->attrs.channels_last != 0;
+    const bool up = d->op == HWB_OP_AVGPOOL_BWD || d->op == HWB_OP_POOL_SCATTER;
+    const hwb__cuda_image x = hwb__cuda_image_of(&d->in[0].shape, last),
+                          y = hwb__cuda_image_of(&d->out[0].shape, last);
     hwb__cuda_text t = {0};
     pool_kernel *k = hwb__cuda_kernel_new(sizeof(*k), "nvrtc:pool");
     if (!k) return hwb__cuda_oom(ctx);
     k->base.run = run;
-    fill_params(k, d);
-    hwb__cuda_say(&t,
-                  "typedef struct %s image;\ntypedef struct %s window;\ntypedef struct %s params;\n"
-                  "typedef %s T;\ntypedef %s X;\ntypedef %s I;\n%s%s",
-                  HWB__CUDA_TEXT(HWB__CUDA_IMAGE), HWB__CUDA_TEXT(HWB__CUDA_WINDOW),
-                  HWB__CUDA_TEXT(POOL_PARAMS), hwb__cuda_type(d->in[0].dtype),
-                  d->n_in > 1 ? hwb__cuda_type(d->in[1].dtype) : "int",
-                  hwb__cuda_narrow(2, all) ? "u32" : "u64",
-                  d->attrs.channels_last ? SPLIT_LAST : SPLIT_FIRST, body_of(d->op));
-    hwb_status st = hwb__cuda_function(ctx, s, &k->f, "pool", &t);
+    k->indexed = d->n_in > 1;
+    k->p.n = hwb__cuda_numel(&d->out[0].shape);
+    if (body_of(d) == SCATTER_ANY) {
+        k->p.n = y.k * y.n * y.c;
+        k->clear = hwb__cuda_bytes(&d->out[0]);
+    }
+    hwb_status st = HWB_OK;
+    if (k->indexed) st = hwb__cuda_fault_source(ctx, s, d, y.h * y.w, &k->p.id);
+    if (st == HWB_OK) {
+        text_of(&t, d, up ? &y : &x, up ? &x : &y);
+        st = hwb__cuda_function(ctx, s, &k->f, "pool", &t);
+    }
     free(t.at);
     k->grid = hwb__cuda_grid_for(k->p.n, s->sms);
     if (st == HWB_OK) *out = &k->base;

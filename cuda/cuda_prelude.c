@@ -4,7 +4,8 @@
  *
  * R is the type of a group's registers.  A NaN operand makes every result but a
  * comparison's NaN, as on the other backends.  Conversions to integers truncate
- * toward zero and saturate; NaN gives 0.
+ * toward zero and saturate; NaN gives 0.  f_fault records an index out of range, the
+ * first to come (cuda_fault.c).
  */
 #include "cuda_i.h"
 
@@ -27,5 +28,8 @@ const char hwb__cuda_prelude[] =
     "__device__ inline double f_sigmoid(double a) {\n"
     "    double e = exp(-fabs(a));\n"
     "    return a >= 0 ? 1.0 / (1.0 + e) : a < 0 ? e / (1.0 + e) : a; }\n"
+    "__device__ inline void f_fault(void *fault, i64 id, i64 place, i64 value) {\n"
+    "    u64 *f = (u64 *)fault;\n"
+    "    if (atomicCAS(f, 0ull, (u64)place + 1) == 0) { f[1] = (u64)value; f[2] = (u64)id; } }\n"
     "__device__ inline i64 f_whole(double x, double low, double high, i64 least, i64 most) {\n"
     "    return x >= high ? most : x <= low ? least : x == x ? (i64)x : 0; }\n";

@@ -198,6 +198,5 @@ hwb_status hwb_max_pool2d(hwb_graph *g, hwb_id *y, hwb_id x, hwb_pool_options o)
     HWB_TRY(pool_attrs(g, &a, x, &o));
     hwb_id index;
     HWB_TRY(hwb_graph_node(g, &index, HWB_OP_MAXPOOL_INDEX, 1, &x, &a));
-    hwb_attrs none = zero_attrs();
-    return hwb_graph_node(g, y, HWB_OP_POOL_GATHER, 2, (hwb_id[]){x, index}, &none);
+    return hwb_graph_node(g, y, HWB_OP_POOL_GATHER, 2, (hwb_id[]){x, index}, &a);
 }

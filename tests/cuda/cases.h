@@ -216,11 +216,27 @@ static inline void cases_pool(case_fn f) {
         c.d.n_in = 2,
         c.in[1] = (hwb_vdesc){wide ? HWB_I64 : HWB_I32, case_image(last, 0, 2, 5, 5, 4)};
         c.d.op = HWB_OP_POOL_SCATTER;
+        hwb_attrs window = *a; /* none: the indices here are any */
+        a->kernel[0] = a->kernel[1] = 0;
         f(&c);
+        *a = window;
         c.d.op = HWB_OP_POOL_GATHER, c.in[0].shape = x, c.out[0].shape = y;
         f(&c);
         if (k) continue;
         c.d.n_in = 1, c.d.op = HWB_OP_MAXPOOL_INDEX, c.out[0].dtype = HWB_I32;
+        f(&c);
+    }
+    for (int turn = 0; turn < 4; turn++) { /* one window: any index lies in it */
+        const hwb_dtype t = turn & 2 ? HWB_F64 : HWB_F32;
+        check c = {.d = {.op = HWB_OP_POOL_SCATTER, .n_in = 2, .n_out = 1}, .index_below = 72};
+        hwb_attrs *a = &c.d.attrs;
+        c.out[0] = (hwb_vdesc){t, case_image(turn & 1, 2, 3, 5, 9, 8)};
+        c.in[0] = (hwb_vdesc){t, case_image(turn & 1, 2, 3, 5, 1, 1)};
+        c.in[1] = (hwb_vdesc){HWB_I32, case_image(turn & 1, 0, 3, 5, 1, 1)};
+        a->kernel[0] = 9, a->kernel[1] = 8;
+        a->stride[0] = a->stride[1] = a->dilation[0] = a->dilation[1] = 1;
+        a->channels_last = turn & 1;
+        a->shape = c.out[0].shape;
         f(&c);
     }
 }

@@ -59,6 +59,53 @@ static void test_special_values(void **state) {
     cuda_drop(out);
 }
 
+/* The adjoint of max-pooling by windows, with the indices that max-pooling makes. */
+static void pool_adjoint(hwb_dtype t, bool last, int k) {
+    const hwb_backend *ref = hwb_backend_ref();
+    check c = {.d = {.op = HWB_OP_MAXPOOL_INDEX, .n_in = 1, .n_out = 1}, .seed = 5};
+    hwb_attrs *a = &c.d.attrs;
+    for (int i = 0; i < 2; i++) a->kernel[i] = 3, a->stride[i] = 2, a->pad_lo[i] = 1;
+    a->pad_hi[0] = a->pad_hi[1] = a->dilation[0] = a->dilation[1] = 1;
+    a->channels_last = last;
+    c.in[0] = (hwb_vdesc){t, case_image(last, 0, 2, 5, 9, 8)};
+    c.out[0] = (hwb_vdesc){HWB_I32, case_image(last, 0, 2, 5, 5, 4)};
+    c.d.in = c.in, c.d.out = c.out;
+    char *index[1], *want, *got;
+    check_run(cuda_ctx, "ref", &c, index);
+    const hwb_vdesc in[2] = {{t, case_image(last, k, 2, 5, 5, 4)}, c.out[0]};
+    const hwb_vdesc out = {t, case_image(last, k, 2, 5, 9, 8)};
+    hwb_kdesc d = {.op = HWB_OP_POOL_SCATTER, .attrs = *a, .n_in = 2, .n_out = 1};
+    d.in = in, d.out = &out;
+    d.attrs.shape = out.shape;
+    char *y = check_buffer(cuda_ctx, &in[0]);
+    check_fill(&c, &in[0], y, 9);
+    want = check_buffer(cuda_ctx, &out), got = check_buffer(cuda_ctx, &out);
+    uint64_t versions[2] = {0};
+    hwb_kernel *kernel = NULL;
+    assert_ok(cuda_ctx, ref->prepare(cuda_ctx, NULL, &kernel, &d));
+    assert_ok(cuda_ctx, ref->run(cuda_ctx, NULL, kernel, (const void *[]){y, index[0]}, versions,
+                                 (void *[]){want}));
+    ref->kernel_free(NULL, kernel);
+    const hwb_backend *b = cuda_dev->backend;
+    void *s = cuda_dev->state;
+    char *at[3] = {cuda_buffer(&in[0], y), cuda_buffer(&in[1], index[0]), cuda_buffer(&out, NULL)};
+    assert_ok(cuda_ctx, b->prepare(cuda_ctx, s, &kernel, &d));
+    assert_ok(cuda_ctx, b->run(cuda_ctx, s, kernel, (const void *[]){at[0], at[1]}, versions,
+                               (void *[]){at[2]}));
+    b->kernel_free(s, kernel);
+    cuda_fetch(&out, at[2], got);
+    c.out[0] = out;
+    check_same(&c, 0, got, want);
+    for (int i = 0; i < 3; i++) cuda_drop(at[i]);
+    check_release(y), check_release(want), check_release(got), check_release(index[0]);
+}
+
+static void test_pool_adjoint(void **state) {
+    (void)state;
+    for (int turn = 0; turn < 8; turn++)
+        pool_adjoint(turn & 2 ? HWB_F64 : HWB_F32, turn & 1, turn & 4 ? 3 : 0);
+}
+
 /* An index out of range is reported when a result is fetched, once. */
 static void test_bad_index(void **state) {
     (void)state;
@@ -66,7 +113,8 @@ static void test_bad_index(void **state) {
     const int32_t index[4] = {0, 2, 5, 1};
     float table[12] = {0}, got[12];
     hwb_vdesc in[2] = {{HWB_F32, hwb_shape_of(2, 4, 3)}, {HWB_I32, hwb_shape_of(1, 4)}};
-    hwb_kdesc d = {.op = HWB_OP_GATHER, .n_in = 2, .n_out = 1, .in = in, .out = in};
+    hwb_kdesc d = {
+        .op = HWB_OP_GATHER, .n_in = 2, .n_out = 1, .in = in, .out = in, .scope = "embeddings"};
     char *x = cuda_buffer(&in[0], (char *)table), *i = cuda_buffer(&in[1], (const char *)index);
     char *y = cuda_buffer(&in[0], NULL);
     hwb_kernel *k = NULL;
@@ -74,8 +122,9 @@ static void test_bad_index(void **state) {
     assert_ok(cuda_ctx, b->prepare(cuda_ctx, cuda_dev->state, &k, &d));
     assert_ok(cuda_ctx, b->run(cuda_ctx, cuda_dev->state, k, (const void *[]){x, i}, versions,
                                (void *[]){y}));
-    assert_fails(cuda_ctx, b->mem_get(cuda_ctx, cuda_dev->state, got, y, sizeof got), HWB_EARG,
-                 "index at place 2");
+    assert_fails(
+        cuda_ctx, b->mem_get(cuda_ctx, cuda_dev->state, got, y, sizeof got), HWB_EARG,
+        "gather in embeddings: index 6 at place 3, but dim 1 has 4 rows (all counted from 1)");
     assert_ok(cuda_ctx, b->mem_get(cuda_ctx, cuda_dev->state, got, y, sizeof got));
     b->kernel_free(cuda_dev->state, k);
     cuda_drop(x);
@@ -104,12 +153,13 @@ static void test_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pointwise), cmocka_unit_test(test_cast),
-        cmocka_unit_test(test_reduce),    cmocka_unit_test(test_move),
-        cmocka_unit_test(test_index),     cmocka_unit_test(test_pool),
-        cmocka_unit_test(test_conv),      cmocka_unit_test(test_matmul),
-        cmocka_unit_test(test_groups),    cmocka_unit_test(test_special_values),
-        cmocka_unit_test(test_bad_index), cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_pointwise),    cmocka_unit_test(test_cast),
+        cmocka_unit_test(test_reduce),       cmocka_unit_test(test_move),
+        cmocka_unit_test(test_index),        cmocka_unit_test(test_pool),
+        cmocka_unit_test(test_conv),         cmocka_unit_test(test_matmul),
+        cmocka_unit_test(test_groups),       cmocka_unit_test(test_special_values),
+        cmocka_unit_test(test_pool_adjoint), cmocka_unit_test(test_bad_index),
+        cmocka_unit_test(test_memory),
     };
     if (!cuda_setup()) return 77;
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
