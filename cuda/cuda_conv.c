@@ -8,30 +8,35 @@
  * when their version changes; others go through scratch in every run, and a weight
  * gradient comes back the same way.  1x1 weights are the same in both orders.
  *
- * cuDNN's heuristics rank the algorithms; the first is taken that is exact float32
- * (unless TF32 is allowed), fits the workspace limit, and is deterministic when
- * that is asked for.  Where cuDNN has none, or the padding is lopsided, the answer
- * is HWB_EUNSUPPORTED and cuda_conv_gemm.c takes the convolution.
+ * In bf16 cuDNN takes all three operands in bf16 and adds in float32: the inputs are
+ * rounded into scratch, and the result, rounded to bf16 by cuDNN, is widened from there;
+ * what it is added to stays float32.  That is bf16 in and out, as other frameworks'
+ * automatic casting has it.
  *
- * bf16 is not offered by this interface for float32 operands: with that option
- * convolutions run in TF32.
+ * Where cuDNN has no algorithm, or the padding is lopsided, the answer is
+ * HWB_EUNSUPPORTED and cuda_conv_gemm.c takes the convolution.
  */
 #include "cuda_conv_i.h"
 
 #include <stdlib.h>
 
-enum { LIMIT = 512 << 20, ALIGN = 256, MAX_ALGOS = 8 };
+enum { ALIGN = 256 };
+
+/* An operand's copy as cuDNN wants it; f is NULL where it lies right as it is. */
+typedef struct stage {
+    cudaKernel_t f;
+    size_t offset; /* in scratch */
+    int64_t n;     /* elements, or packs of four */
+} stage;
 
 typedef struct dnn_kernel {
     hwb_kernel base;
     hwb__cuda_trio c;
-    cudnnTensorDescriptor_t x, y;
-    cudnnFilterDescriptor_t w;
-    cudnnConvolutionDescriptor_t conv;
-    int algo;
-    size_t workspace, offset; /* the workspace lies behind `offset` bytes of scratch */
-    cudaKernel_t pack;        /* NULL: weights lie right */
-    void *packed;             /* of stable weights */
+    hwb__cuda_dnn_conv q;
+    stage staged[3]; /* x, w, y */
+    size_t offset;   /* of the workspace, behind the copies in scratch */
+    int size;        /* bytes of an element as cuDNN sees it */
+    void *packed;    /* of stable weights */
     uint64_t version;
     bool fresh; /* packed holds `version` */
 } dnn_kernel;
@@ -56,16 +61,20 @@ hwb__cuda_trio hwb__cuda_trio_of(const hwb_kdesc *d) {
     if (c.op != HWB_OP_CONV_BWD_WEIGHTS && !c.w.sk) { /* K images at once */
         c.x.n *= c.x.k;
         c.y.n *= c.y.k;
+        c.x.k = c.y.k = 1;
         c.turns = 1;
     }
     return c;
 }
 
+static const hwb__cuda_image *image_of(const hwb__cuda_trio *c, int operand) {
+    return operand == 0 ? &c->x : operand == 1 ? &c->w : &c->y;
+}
+
 void *hwb__cuda_trio_operand(const hwb__cuda_trio *c, int operand, int64_t t, const void *const *in,
                              void *const *out) {
-    const hwb__cuda_image *m = operand == 0 ? &c->x : operand == 1 ? &c->w : &c->y;
     const void *p = c->at[operand] == 2 ? out[0] : in[c->at[operand]];
-    return (char *)(uintptr_t)p + t * m->sk * (c->f64 ? 8 : 4);
+    return (char *)(uintptr_t)p + t * image_of(c, operand)->sk * (c->f64 ? 8 : 4);
 }
 
 hwb_status hwb__cuda_trio_add(hwb_ctx *ctx, hwb__cuda *s, const hwb__cuda_trio *c,
@@ -74,77 +83,107 @@ hwb_status hwb__cuda_trio_add(hwb_ctx *ctx, hwb__cuda *s, const hwb__cuda_trio *
     return hwb__cuda_mem_copy(ctx, s, out[0], in[2], c->bytes);
 }
 
-/* ---- weights ---------------------------------------------------------------------------- */
+/* ---- copies of operands ----------------------------------------------------------------- */
 
-#define PACK_PARAMS                                                                                \
+#define STAGE_PARAMS                                                                               \
     {                                                                                              \
         void *from;                                                                                \
         void *to;                                                                                  \
         void *add;                                                                                 \
         i64 n;                                                                                     \
-        i64 c;                                                                                     \
-        i64 taps;                                                                                  \
     }
 
-/* rows of [c,taps] to rows of [taps,c] */
+#define HEAD                                                                                       \
+    "extern \"C\" __global__ void __launch_bounds__(256) hwb_kernel(const params p) {\n"           \
+    "for (i64 i = (i64)blockIdx.x * 256 + threadIdx.x; i < p.n; i += (i64)gridDim.x * 256) {\n"
+
+/* F and T are the types of `from` and `to`, TO(x) converts.  Weights: rows of [C,TAPS] to
+ * rows of [TAPS,C] ... */
 static const char PACK[] =
-    "extern \"C\" __global__ void __launch_bounds__(256) hwb_kernel(const params p) {\n"
-    "for (i64 i = (i64)blockIdx.x * 256 + threadIdx.x; i < p.n; i += (i64)gridDim.x * 256) {\n"
-    "    const i64 c = i % p.c, t = i / p.c % p.taps, row = i / p.c / p.taps;\n"
-    "    ((float *)p.to)[i] = ((const float *)p.from)[(row * p.c + c) * p.taps + t];\n"
-    "}\n}\n";
+    HEAD "const i64 c = i % C, t = i / C % TAPS, row = i / C / TAPS;\n"
+         "((T *)p.to)[i] = TO(((const F *)p.from)[(row * C + c) * TAPS + t]);\n}\n}\n";
 
-/* and back, with `add` where there is one */
-static const char UNPACK[] =
-    "extern \"C\" __global__ void __launch_bounds__(256) hwb_kernel(const params p) {\n"
-    "for (i64 i = (i64)blockIdx.x * 256 + threadIdx.x; i < p.n; i += (i64)gridDim.x * 256) {\n"
-    "    const i64 t = i % p.taps, c = i / p.taps % p.c, row = i / p.taps / p.c;\n"
-    "    float x = ((const float *)p.from)[(row * p.taps + t) * p.c + c];\n"
-    "    if (p.add) x += ((const float *)p.add)[i];\n"
-    "    ((float *)p.to)[i] = x;\n"
-    "}\n}\n";
+/* ... and back, with `add` where there is one. */
+static const char UNPACK[] = HEAD "const i64 t = i % TAPS, c = i / TAPS % C, row = i / TAPS / C;\n"
+                                  "T x = TO(((const F *)p.from)[(row * TAPS + t) * C + c]);\n"
+                                  "if (p.add) x += ((const T *)p.add)[i];\n"
+                                  "((T *)p.to)[i] = x;\n}\n}\n";
 
-static int64_t weights(const hwb__cuda_trio *c) {
-    return c->w.k * c->w.n * c->w.c * c->w.h * c->w.w;
-}
+/* In their order, V at a time. */
+static const char CONVERT[] =
+    HEAD "const pack<F, V> x = ((const pack<F, V> *)p.from)[i];\n"
+         "pack<T, V> y;\n"
+         "#pragma unroll\nfor (int e = 0; e < V; e++) y.at[e] = TO(x.at[e]);\n"
+         "if (p.add) {\nconst pack<T, V> z = ((const pack<T, V> *)p.add)[i];\n"
+         "#pragma unroll\nfor (int e = 0; e < V; e++) y.at[e] += z.at[e];\n}\n"
+         "((pack<T, V> *)p.to)[i] = y;\n}\n}\n";
 
-static hwb_status move_weights(hwb_ctx *ctx, hwb__cuda *s, const dnn_kernel *k, const void *from,
-                               void *to, const void *add) {
-    struct PACK_PARAMS p = {(void *)(uintptr_t)from, to,       (void *)(uintptr_t)add,
-                            weights(&k->c),          k->c.w.c, k->c.w.h * k->c.w.w};
-    return hwb__cuda_launch(ctx, s, k->pack, hwb__cuda_grid_for(p.n, s->sms), &p);
+static hwb_status move(hwb_ctx *ctx, hwb__cuda *s, const stage *g, const void *from, void *to,
+                       const void *add) {
+    struct STAGE_PARAMS p = {(void *)(uintptr_t)from, to, (void *)(uintptr_t)add, g->n};
+    return hwb__cuda_launch(ctx, s, g->f, hwb__cuda_grid_for(p.n, s->sms), &p);
 }
 
 static hwb_status refresh(hwb_ctx *ctx, hwb__cuda *s, hwb_kernel *base, const void *const *in,
                           const uint64_t *versions) {
     dnn_kernel *k = (dnn_kernel *)base;
     if (!k->packed || (k->fresh && k->version == versions[1])) return HWB_OK;
-    HWB_TRY(move_weights(ctx, s, k, in[1], k->packed, NULL));
+    HWB_TRY(move(ctx, s, &k->staged[1], in[1], k->packed, NULL));
     k->version = versions[1];
     k->fresh = true;
     return HWB_OK;
 }
 
+static int64_t elements(const hwb__cuda_image *m) {
+    return m->k * m->n * m->c * m->h * m->w;
+}
+
+/* The copy of one operand: none, where it lies right in float32. */
+static hwb_status make_stage(hwb_ctx *ctx, hwb__cuda *s, dnn_kernel *k, int operand) {
+    const hwb__cuda_trio *c = &k->c;
+    const hwb__cuda_image *m = image_of(c, operand);
+    const bool half = k->size == 2, back = c->at[operand] == 2;
+    const bool turned = operand == 1 && c->last && m->h * m->w > 1 && m->c > 1;
+    stage *g = &k->staged[operand];
+    hwb__cuda_text t = {0};
+    if (!half && !turned) return HWB_OK;
+    const int v = turned || elements(m) % 4 ? 1 : 4;
+    g->n = elements(m) / v;
+    g->offset = k->offset;
+    k->offset += ((size_t)elements(m) * (size_t)k->size + ALIGN - 1) / ALIGN * ALIGN;
+    hwb__cuda_say(&t, "typedef struct %s params;\ntypedef %s F;\ntypedef %s T;\n#define TO(x) %s\n",
+                  HWB__CUDA_TEXT(STAGE_PARAMS), half && back ? "u16" : "float",
+                  half && !back ? "u16" : "float", half ? "f_bf16(x)" : "(x)");
+    if (turned)
+        hwb__cuda_say(&t, "enum { C = %lld, TAPS = %lld };\n%s", (long long)m->c,
+                      (long long)(m->h * m->w), back ? UNPACK : PACK);
+    else hwb__cuda_say(&t, "enum { V = %d };\n%s", v, CONVERT);
+    hwb_status st = hwb__cuda_function(ctx, s, &g->f, turned ? "pack" : "convert", &t);
+    free(t.at);
+    return st;
+}
+
 /* ---- running ------------------------------------------------------------------------------- */
 
-static hwb_status call(hwb_ctx *ctx, hwb__cuda *s, const dnn_kernel *k, const void *x,
-                       const void *w, const void *y, bool add) {
+static hwb_status call(hwb_ctx *ctx, hwb__cuda *s, const dnn_kernel *k, void *const at[3],
+                       bool add) {
     static const float one = 1, zero = 0;
     const float *beta = add ? &one : &zero;
+    const hwb__cuda_dnn_conv *q = &k->q;
     void *space = (char *)s->scratch + k->offset;
     cudnnStatus_t e;
     if (k->c.op == HWB_OP_CONV)
-        e = cudnnConvolutionForward(s->dnn, &one, k->x, x, k->w, w, k->conv,
-                                    (cudnnConvolutionFwdAlgo_t)k->algo, space, k->workspace, beta,
-                                    k->y, (void *)(uintptr_t)y);
+        e = cudnnConvolutionForward(s->dnn, &one, q->x, at[0], q->w, at[1], q->conv,
+                                    (cudnnConvolutionFwdAlgo_t)q->algo, space, q->workspace, beta,
+                                    q->y, at[2]);
     else if (k->c.op == HWB_OP_CONV_BWD_DATA)
-        e = cudnnConvolutionBackwardData(s->dnn, &one, k->w, w, k->y, y, k->conv,
-                                         (cudnnConvolutionBwdDataAlgo_t)k->algo, space,
-                                         k->workspace, beta, k->x, (void *)(uintptr_t)x);
+        e = cudnnConvolutionBackwardData(s->dnn, &one, q->w, at[1], q->y, at[2], q->conv,
+                                         (cudnnConvolutionBwdDataAlgo_t)q->algo, space,
+                                         q->workspace, beta, q->x, at[0]);
     else
-        e = cudnnConvolutionBackwardFilter(s->dnn, &one, k->x, x, k->y, y, k->conv,
-                                           (cudnnConvolutionBwdFilterAlgo_t)k->algo, space,
-                                           k->workspace, beta, k->w, (void *)(uintptr_t)w);
+        e = cudnnConvolutionBackwardFilter(s->dnn, &one, q->x, at[0], q->y, at[2], q->conv,
+                                           (cudnnConvolutionBwdFilterAlgo_t)q->algo, space,
+                                           q->workspace, beta, q->w, at[1]);
     return hwb__cuda_check_dnn(ctx, e, "a convolution");
 }
 
@@ -152,138 +191,41 @@ static hwb_status run(hwb_ctx *ctx, hwb__cuda *s, hwb_kernel *base, const void *
                       void *const *out) {
     dnn_kernel *k = (dnn_kernel *)base;
     const hwb__cuda_trio *c = &k->c;
-    const bool back = c->op == HWB_OP_CONV_BWD_WEIGHTS, unpack = back && k->pack;
-    char *moved = k->packed ? k->packed : s->scratch;
-    if (!unpack) HWB_TRY(hwb__cuda_trio_add(ctx, s, c, in, out));
-    if (!back && k->pack && !k->packed) HWB_TRY(move_weights(ctx, s, k, in[1], moved, NULL));
-    for (int64_t t = 0; t < c->turns; t++) {
-        const void *x = hwb__cuda_trio_operand(c, 0, t, in, out);
-        const void *y = hwb__cuda_trio_operand(c, 2, t, in, out);
-        const void *w =
-            k->pack ? moved + t * c->w.sk * 4 : hwb__cuda_trio_operand(c, 1, t, in, out);
-        HWB_TRY(call(ctx, s, k, x, w, y, c->add && !unpack));
+    const stage *back = NULL; /* of the result */
+    char *copy[3] = {NULL};
+    for (int i = 0; i < 3; i++) {
+        const stage *g = &k->staged[i];
+        if (!g->f) continue;
+        copy[i] = (char *)s->scratch + g->offset;
+        if (c->at[i] == 2) back = g;
+        else if (i == 1 && k->packed) copy[i] = k->packed;
+        else HWB_TRY(move(ctx, s, g, in[c->at[i]], copy[i], NULL));
     }
-    return unpack ? move_weights(ctx, s, k, moved, out[0], c->add ? in[2] : NULL) : HWB_OK;
+    if (!back) HWB_TRY(hwb__cuda_trio_add(ctx, s, c, in, out));
+    for (int64_t t = 0; t < c->turns; t++) {
+        void *at[3];
+        for (int i = 0; i < 3; i++)
+            at[i] = copy[i] ? copy[i] + t * image_of(c, i)->sk * k->size
+                            : hwb__cuda_trio_operand(c, i, t, in, out);
+        HWB_TRY(call(ctx, s, k, at, c->add && !back));
+    }
+    if (!back) return HWB_OK;
+    return move(ctx, s, back, (char *)s->scratch + back->offset, out[0], c->add ? in[2] : NULL);
 }
 
 static void destroy(hwb__cuda *s, hwb_kernel *base) {
     dnn_kernel *k = (dnn_kernel *)base;
-    if (k->x) cudnnDestroyTensorDescriptor(k->x);
-    if (k->y) cudnnDestroyTensorDescriptor(k->y);
-    if (k->w) cudnnDestroyFilterDescriptor(k->w);
-    if (k->conv) cudnnDestroyConvolutionDescriptor(k->conv);
+    hwb__cuda_dnn_drop(&k->q);
     hwb__cuda_mem_free(s, k->packed);
 }
 
 /* ---- preparing -------------------------------------------------------------------------------- */
 
-static hwb_status describe(hwb_ctx *ctx, const hwb__cuda *s, dnn_kernel *k) {
-    const hwb__cuda_trio *c = &k->c;
-    const cudnnTensorFormat_t f = c->last ? CUDNN_TENSOR_NHWC : CUDNN_TENSOR_NCHW;
-    const hwb__cuda_window *w = &c->window;
-    HWB_CUDNN_TRY(ctx, cudnnCreateTensorDescriptor(&k->x));
-    HWB_CUDNN_TRY(ctx, cudnnCreateTensorDescriptor(&k->y));
-    HWB_CUDNN_TRY(ctx, cudnnCreateFilterDescriptor(&k->w));
-    HWB_CUDNN_TRY(ctx, cudnnCreateConvolutionDescriptor(&k->conv));
-    HWB_CUDNN_TRY(ctx, cudnnSetTensor4dDescriptor(k->x, f, CUDNN_DATA_FLOAT, (int)c->x.n,
-                                                  (int)c->x.c, (int)c->x.h, (int)c->x.w));
-    HWB_CUDNN_TRY(ctx, cudnnSetTensor4dDescriptor(k->y, f, CUDNN_DATA_FLOAT, (int)c->y.n,
-                                                  (int)c->y.c, (int)c->y.h, (int)c->y.w));
-    HWB_CUDNN_TRY(ctx, cudnnSetFilter4dDescriptor(k->w, CUDNN_DATA_FLOAT, f, (int)c->w.n,
-                                                  (int)c->w.c, (int)c->w.h, (int)c->w.w));
-    HWB_CUDNN_TRY(ctx, cudnnSetConvolution2dDescriptor(k->conv, (int)w->pad[0], (int)w->pad[1],
-                                                       (int)w->stride[0], (int)w->stride[1],
-                                                       (int)w->dilation[0], (int)w->dilation[1],
-                                                       CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT));
-    HWB_CUDNN_TRY(ctx, cudnnSetConvolutionGroupCount(k->conv, (int)c->groups));
-    HWB_CUDNN_TRY(ctx, cudnnSetConvolutionMathType(k->conv, s->math == HWB_MATH_EXACT
-                                                                ? CUDNN_FMA_MATH
-                                                                : CUDNN_DEFAULT_MATH));
-    return HWB_OK;
-}
-
-typedef struct choice {
-    int algo;
-    cudnnStatus_t status;
-    cudnnDeterminism_t determinism;
-    cudnnMathType_t math;
-} choice;
-
-/* Heuristics of the three directions as one list; its length. */
-static int rank_algorithms(const hwb__cuda *s, const dnn_kernel *k, choice list[MAX_ALGOS]) {
-    int n = 0;
-#define COPY(perf)                                                                                 \
-    for (int i = 0; i < n; i++) list[i] = (choice) {                                               \
-            (int)(perf)[i].algo, (perf)[i].status, (perf)[i].determinism, (perf)[i].mathType       \
-        }
-    if (k->c.op == HWB_OP_CONV) {
-        cudnnConvolutionFwdAlgoPerf_t perf[MAX_ALGOS];
-        if (cudnnGetConvolutionForwardAlgorithm_v7(s->dnn, k->x, k->w, k->conv, k->y, MAX_ALGOS, &n,
-                                                   perf) != CUDNN_STATUS_SUCCESS)
-            return 0;
-        COPY(perf);
-    } else if (k->c.op == HWB_OP_CONV_BWD_DATA) {
-        cudnnConvolutionBwdDataAlgoPerf_t perf[MAX_ALGOS];
-        if (cudnnGetConvolutionBackwardDataAlgorithm_v7(
-                s->dnn, k->w, k->y, k->conv, k->x, MAX_ALGOS, &n, perf) != CUDNN_STATUS_SUCCESS)
-            return 0;
-        COPY(perf);
-    } else {
-        cudnnConvolutionBwdFilterAlgoPerf_t perf[MAX_ALGOS];
-        if (cudnnGetConvolutionBackwardFilterAlgorithm_v7(
-                s->dnn, k->x, k->y, k->conv, k->w, MAX_ALGOS, &n, perf) != CUDNN_STATUS_SUCCESS)
-            return 0;
-        COPY(perf);
-    }
-#undef COPY
-    return n;
-}
-
-static bool workspace_of(const hwb__cuda *s, const dnn_kernel *k, int algo, size_t *bytes) {
-    cudnnStatus_t e;
-    if (k->c.op == HWB_OP_CONV)
-        e = cudnnGetConvolutionForwardWorkspaceSize(s->dnn, k->x, k->w, k->conv, k->y,
-                                                    (cudnnConvolutionFwdAlgo_t)algo, bytes);
-    else if (k->c.op == HWB_OP_CONV_BWD_DATA)
-        e = cudnnGetConvolutionBackwardDataWorkspaceSize(
-            s->dnn, k->w, k->y, k->conv, k->x, (cudnnConvolutionBwdDataAlgo_t)algo, bytes);
-    else
-        e = cudnnGetConvolutionBackwardFilterWorkspaceSize(
-            s->dnn, k->x, k->y, k->conv, k->w, (cudnnConvolutionBwdFilterAlgo_t)algo, bytes);
-    return e == CUDNN_STATUS_SUCCESS && *bytes <= LIMIT;
-}
-
-static hwb_status choose(hwb_ctx *ctx, const hwb__cuda *s, dnn_kernel *k) {
-    choice list[MAX_ALGOS];
-    int n = rank_algorithms(s, k, list);
-    for (int i = 0; i < n; i++) {
-        bool exact = list[i].math == CUDNN_FMA_MATH || list[i].math == CUDNN_DEFAULT_MATH;
-        if (list[i].status != CUDNN_STATUS_SUCCESS) continue;
-        if (s->math == HWB_MATH_EXACT && !exact) continue;
-        if (s->deterministic && list[i].determinism != CUDNN_DETERMINISTIC) continue;
-        if (!workspace_of(s, k, list[i].algo, &k->workspace)) continue;
-        k->algo = list[i].algo;
-        return HWB_OK;
-    }
-    return hwb__cuda_fail(ctx, HWB_EUNSUPPORTED, "cuda: cuDNN has no algorithm for a convolution");
-}
-
-static hwb_status prepare_weights(hwb_ctx *ctx, hwb__cuda *s, dnn_kernel *k, bool stable) {
-    const bool back = k->c.op == HWB_OP_CONV_BWD_WEIGHTS;
-    const size_t bytes = (size_t)weights(&k->c) * sizeof(float);
-    if (!k->c.last || k->c.w.h * k->c.w.w == 1 || k->c.w.c == 1) return HWB_OK;
-    hwb__cuda_text t = {0};
-    hwb__cuda_say(&t, "typedef struct %s params;\n%s", HWB__CUDA_TEXT(PACK_PARAMS),
-                  back ? UNPACK : PACK);
-    hwb_status st = hwb__cuda_function(ctx, s, &k->pack, "pack", &t);
-    free(t.at);
-    HWB_TRY(st);
-    if (!stable || back) {
-        k->offset = (bytes + ALIGN - 1) / ALIGN * ALIGN;
-        return HWB_OK;
-    }
+static hwb_status prepare_stages(hwb_ctx *ctx, hwb__cuda *s, dnn_kernel *k, bool stable) {
+    for (int i = 0; i < 3; i++) HWB_TRY(make_stage(ctx, s, k, i));
+    if (!stable || k->c.at[1] != 1 || !k->staged[1].f) return HWB_OK;
     k->base.refresh = refresh;
-    k->packed = hwb__cuda_mem_alloc(ctx, s, bytes);
+    k->packed = hwb__cuda_mem_alloc(ctx, s, (size_t)elements(&k->c.w) * (size_t)k->size);
     return k->packed ? HWB_OK : HWB_ENOMEM;
 }
 
@@ -309,17 +251,24 @@ static bool supports(const hwb_kdesc *d) {
     return hwb__cuda_narrow(3, all) && even_padding(&d->attrs, &c);
 }
 
+static const char *name_of(hwb_math math) {
+    return math == HWB_MATH_BF16 ? "cudnn:bf16" : math == HWB_MATH_TF32 ? "cudnn:tf32" : "cudnn";
+}
+
 static hwb_status prepare(hwb_ctx *ctx, hwb__cuda *s, hwb_kernel **out, const hwb_kdesc *d) {
     HWB_TRY(hwb__cuda_dnn(ctx, s));
-    dnn_kernel *k = hwb__cuda_kernel_new(sizeof(*k), "cudnn");
+    const hwb_math math = d->exact ? HWB_MATH_EXACT : s->math;
+    dnn_kernel *k = hwb__cuda_kernel_new(sizeof(*k), name_of(math));
     if (!k) return hwb__cuda_oom(ctx);
     k->base.run = run;
     k->base.free = destroy;
     k->c = hwb__cuda_trio_of(d);
-    hwb_status st = describe(ctx, s, k);
-    if (st == HWB_OK) st = prepare_weights(ctx, s, k, d->stable & 2u);
-    if (st == HWB_OK) st = choose(ctx, s, k);
-    if (st == HWB_OK) st = hwb__cuda_scratch(ctx, s, k->offset + k->workspace);
+    k->q.math = math;
+    k->size = math == HWB_MATH_BF16 ? 2 : 4;
+    hwb_status st = hwb__cuda_dnn_describe(ctx, &k->q, &k->c);
+    if (st == HWB_OK) st = hwb__cuda_dnn_choose(ctx, s, &k->q, &k->c, d->exact);
+    if (st == HWB_OK) st = prepare_stages(ctx, s, k, d->stable & 2u);
+    if (st == HWB_OK) st = hwb__cuda_scratch(ctx, s, k->offset + k->q.workspace);
     if (st == HWB_OK) {
         *out = &k->base;
         return HWB_OK;

@@ -197,7 +197,7 @@ static hwb_status prepare(hwb_ctx *ctx, hwb__cuda *s, hwb_kernel **out, const hw
     const hwb__cuda_trio c = k->c = hwb__cuda_trio_of(d);
     k->base.run = run;
     k->g.f64 = c.f64;
-    k->g.compute = hwb__cuda_compute(s, c.f64);
+    k->g.compute = hwb__cuda_compute(s, c.f64, d->exact);
     k->taps = c.w.c * c.w.h * c.w.w;
     k->p.channels = c.w.c;
     k->p.oh = c.y.h;

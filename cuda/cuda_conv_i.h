@@ -1,6 +1,6 @@
 /*
- * cuda_conv_i.h: what the two ways of convolving share: the operands of the trio
- * by name, and moving weights between [O,C/g,h,w] and channels-last.
+ * cuda_conv_i.h: what the ways of convolving share: the operands of the trio by
+ * name; and the choice of a cuDNN algorithm (cuda_conv_choose.c) for cuda_conv.c.
  */
 #ifndef HWB_CUDA_CONV_I_H
 #define HWB_CUDA_CONV_I_H
@@ -26,5 +26,23 @@ void *hwb__cuda_trio_operand(const hwb__cuda_trio *c, int operand, int64_t t, co
 /* Puts the third input into the result, when it is not there already. */
 hwb_status hwb__cuda_trio_add(hwb_ctx *ctx, hwb__cuda *s, const hwb__cuda_trio *c,
                               const void *const *in, void *const *out);
+
+/* One convolution as cuDNN knows it. */
+typedef struct hwb__cuda_dnn_conv {
+    cudnnTensorDescriptor_t x, y;
+    cudnnFilterDescriptor_t w;
+    cudnnConvolutionDescriptor_t conv;
+    hwb_math math; /* what it computes in */
+    int algo;
+    size_t workspace;
+} hwb__cuda_dnn_conv;
+
+/* Makes the descriptors; on failure some may be there: drop. */
+hwb_status hwb__cuda_dnn_describe(hwb_ctx *ctx, hwb__cuda_dnn_conv *q, const hwb__cuda_trio *c);
+void hwb__cuda_dnn_drop(hwb__cuda_dnn_conv *q);
+/* Fills in algo and workspace; HWB_EUNSUPPORTED where cuDNN has none that may be used.
+ * exact: none that rounds more than the plain sum of products does. */
+hwb_status hwb__cuda_dnn_choose(hwb_ctx *ctx, hwb__cuda *s, hwb__cuda_dnn_conv *q,
+                                const hwb__cuda_trio *c, bool exact);
 
 #endif

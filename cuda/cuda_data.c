@@ -46,9 +46,6 @@ static hwb_status copy_prepare(hwb_ctx *ctx, hwb__cuda *s, hwb_kernel **out, con
         void *dst;                                                                                 \
         void *src;                                                                                 \
         i64 n;                                                                                     \
-        divisor by[8];                                                                             \
-        i64 dim[8];                                                                                \
-        i64 stride[1][8];                                                                          \
     }
 
 typedef struct strided_kernel {
@@ -105,11 +102,6 @@ static void strided_text(hwb__cuda_text *t, strided_kernel *k, const hwb_kdesc *
     k->p.n = hwb__cuda_numel(&space);
     k->start = k->p.n > 0 ? (size_t)start * size : 0;
     hwb__cuda_walk_make(&w, &space, 1, via, NULL);
-    for (int i = 0; i < w.ndim; i++) {
-        k->p.dim[i] = w.dim[i];
-        k->p.by[i] = hwb__cuda_div_by(w.dim[i]);
-        k->p.stride[0][i] = w.stride[0][i];
-    }
     hwb__cuda_say(t,
                   "typedef struct %s params;\ntypedef %s I;\n"
                   "extern \"C\" __global__ void __launch_bounds__(256) "
@@ -117,7 +109,7 @@ static void strided_text(hwb__cuda_text *t, strided_kernel *k, const hwb_kdesc *
                   "for (I i = blockIdx.x * (I)256 + threadIdx.x; i < (I)p.n; "
                   "i += gridDim.x * (I)256) {\n",
                   HWB__CUDA_TEXT(STRIDED_PARAMS), narrow ? "u32" : "u64");
-    hwb__cuda_emit_offsets(t, &w, 0, 1, "i", "", narrow);
+    hwb__cuda_emit_offsets(t, &w, 0, 1, "i", "");
     hwb__cuda_say(t, "((%s *)p.dst)[%s] = ((const %s *)p.src)[%s];\n}\n}\n", unit_of(size),
                   k->scatter ? "b0" : "i", unit_of(size), k->scatter ? "i" : "b0");
 }

@@ -148,6 +148,7 @@ void hwb__cuda_close(void *state) {
     hwb__cuda_pool_free(s->pool);
     if (s->stream) cudaStreamDestroy(s->stream);
     free(s->sources);
+    free(s->choices);
     free(s);
 }
 

@@ -124,33 +124,55 @@ static int axes_of(const hwb__cuda_walk *w, int tag, int axis[HWB_MAX_DIMS]) {
     return n;
 }
 
+/* Lengths and strides are constants of the text: divisions by them are multiplications
+ * or shifts, and nothing is read from the arguments. */
 void hwb__cuda_emit_offsets(hwb__cuda_text *t, const hwb__cuda_walk *w, int tag, uint32_t mask,
-                            const char *index, const char *base, bool narrow) {
+                            const char *index, const char *base) {
     int axis[HWB_MAX_DIMS], n = axes_of(w, tag, axis);
     if (mask && n > 1) hwb__cuda_say(t, "I t%d = %s;\n", tag, index);
     for (int a = 0; mask && a < n; a++) { /* coordinates */
         int d = axis[a];
         if (n == 1) hwb__cuda_say(t, "const I c%d = %s;\n", d, index);
         else if (a == n - 1) hwb__cuda_say(t, "const I c%d = t%d;\n", d, tag);
-        else if (narrow)
-            hwb__cuda_say(t,
-                          "const I q%d = over(t%d, p.by[%d]), c%d = t%d - q%d * p.by[%d].d; "
-                          "t%d = q%d;\n",
-                          d, tag, d, d, tag, d, d, tag, d);
         else
-            hwb__cuda_say(t,
-                          "const I q%d = t%d / (I)p.dim[%d], c%d = t%d - q%d * (I)p.dim[%d]; "
-                          "t%d = q%d;\n",
-                          d, tag, d, d, tag, d, d, tag, d);
+            hwb__cuda_say(t, "const I c%d = t%d %% (I)%lldu; t%d /= (I)%lldu;\n", d, tag,
+                          (long long)w->dim[d], tag, (long long)w->dim[d]);
     }
     for (int j = 0; j < w->n_op; j++) {
         if (!(mask & 1u << j)) continue;
-        hwb__cuda_say(t, "const I %s%d = ", *base ? "o" : tag ? "o" : "b", j);
+        hwb__cuda_say(t, "const I %s%d = ", *base || tag ? "o" : "b", j);
         if (*base) hwb__cuda_say(t, "%s%d", base, j);
         else hwb__cuda_say(t, "0");
         for (int a = 0; a < n; a++)
             if (w->stride[j][axis[a]])
-                hwb__cuda_say(t, " + c%d * (I)p.stride[%d][%d]", axis[a], j, axis[a]);
+                hwb__cuda_say(t, " + c%d * (I)%lldu", axis[a], (long long)w->stride[j][axis[a]]);
         hwb__cuda_say(t, ";\n");
     }
+}
+
+/* ---- packs of elements --------------------------------------------------------------- */
+
+int hwb__cuda_pack_of(const hwb__cuda_group *g, const hwb__cuda_walk *w) {
+    const int v = g->reg[0] == 'f' ? 4 : 2;
+    if (w->ndim == 0 || g->reg[0] == 'i' || !hwb__cuda_is_float(g->f->dtype)) return 1;
+    return w->dim[w->ndim - 1] % v ? 1 : v;
+}
+
+void hwb__cuda_emit_load(hwb__cuda_text *t, const hwb__cuda_group *g, int input, int v,
+                         const char *offset) {
+    const char *type = hwb__cuda_type(g->in[input].dtype);
+    if (v > 1)
+        hwb__cuda_say(t, "const pack<%s, %d> v%d = *(const pack<%s, %d> *)", type, v, input, type,
+                      v);
+    else hwb__cuda_say(t, "const %s v%d = *", type, input);
+    hwb__cuda_say(t, "((const %s *)p.in[%d] + %s);\n", type, input, offset);
+}
+
+void hwb__cuda_emit_elements(hwb__cuda_text *t, const hwb__cuda_group *g, const hwb__cuda_walk *w,
+                             int v) {
+    if (v > 1) hwb__cuda_say(t, "#pragma unroll\nfor (int e = 0; e < %d; e++) {\n", v);
+    for (int j = 0; j < g->f->n_in; j++)
+        hwb__cuda_say(t, "const %s x%d = v%d%s;\n", hwb__cuda_type(g->in[j].dtype), j, j,
+                      v > 1 && hwb__cuda_walk_steps(w, j) ? ".at[e]" : "");
+    hwb__cuda_emit_registers(t, g);
 }

@@ -47,12 +47,7 @@ static void text_of(hwb__cuda_text *t, extreme_kernel *k, const hwb_kdesc *d) {
     for (int i = 0; i < HWB_MAX_DIMS; i++) tag[i] = axes >> i & 1;
     hwb__cuda_strides(&d->in[0].shape, stride[0]);
     hwb__cuda_walk_make(&w, &d->in[0].shape, 1, stride, tag);
-    for (int i = 0; i < w.ndim; i++) {
-        *(w.tag[i] ? &nr : &nk) *= w.dim[i];
-        k->p.dim[i] = w.dim[i];
-        k->p.by[i] = hwb__cuda_div_by(w.dim[i]);
-        k->p.stride[0][i] = w.stride[0][i];
-    }
+    for (int i = 0; i < w.ndim; i++) *(w.tag[i] ? &nr : &nk) *= w.dim[i];
     k->tiling = hwb__cuda_tiling_of(nk, nr, w.ndim == 0 || w.tag[w.ndim - 1], false);
     k->p.nk = nk;
     k->p.nr = nr;
@@ -63,9 +58,9 @@ static void text_of(hwb__cuda_text *t, extreme_kernel *k, const hwb_kdesc *d) {
                   BEATS);
     hwb__cuda_emit_tile_index(t, &k->tiling);
     hwb__cuda_say(t, "R best = 0; i64 place = -1;\nif (k < (I)p.nk) {\n");
-    hwb__cuda_emit_offsets(t, &w, 0, 1, "k", "", g.narrow);
+    hwb__cuda_emit_offsets(t, &w, 0, 1, "k", "");
     hwb__cuda_say(t, "for (I r = rt; r < (I)p.nr; r += %d) {\n", k->tiling.rt);
-    hwb__cuda_emit_offsets(t, &w, 1, 1, "r", "b", g.narrow);
+    hwb__cuda_emit_offsets(t, &w, 1, 1, "r", "b");
     hwb__cuda_say(t,
                   "const R x = (R)((const %s *)p.in[0])[o0];\n"
                   "if (beats(x, (i64)r, best, place)) { best = x; place = (i64)r; }\n}\n}\n"

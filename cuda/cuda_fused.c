@@ -28,10 +28,8 @@ static hwb_status run_passes(hwb_ctx *ctx, hwb__cuda *s, group_kernel *k, const 
         if (t->tiling.tiles == 0) continue;
         for (int j = 0; j < k->n_in; j++) t->p.in[j] = (void *)(uintptr_t)in[j];
         for (int o = 0; o < k->n_out; o++) t->p.out[o] = out[o];
-        for (int q = 0; q < t->n_sums && !t->direct; q++) {
-            t->p.partial[q] = scratch;
-            scratch += t->tiling.parts * t->tiling.nk * 8;
-        }
+        t->p.partial = scratch;
+        scratch += hwb__cuda_tile_scratch(t);
         hwb__cuda_grid grid = {(unsigned)t->tiling.tiles, (unsigned)t->tiling.parts};
         HWB_TRY(hwb__cuda_launch(ctx, s, t->f, grid, &t->p));
     }
@@ -41,12 +39,12 @@ static hwb_status run_passes(hwb_ctx *ctx, hwb__cuda *s, group_kernel *k, const 
 static hwb_status run_finish(hwb_ctx *ctx, hwb__cuda *s, group_kernel *k, void *const *out) {
     for (int i = 0; i < k->n_passes; i++) {
         hwb__cuda_tile *t = &k->pass[i];
-        for (int q = 0; q < t->n_sums && !t->direct && t->tiling.tiles > 0; q++) {
-            hwb__cuda_finish_params p = {t->p.partial[q], out[t->sum[q]], t->tiling.nk,
-                                         t->tiling.parts};
-            hwb__cuda_grid grid = {(unsigned)t->finish_tiling.tiles, 1};
-            HWB_TRY(hwb__cuda_launch(ctx, s, t->finish[q], grid, &p));
-        }
+        if (t->direct || t->tiling.tiles == 0) continue;
+        hwb__cuda_finish_params p = {
+            .partial = t->p.partial, .nk = t->kept, .parts = t->tiling.parts};
+        for (int q = 0; q < t->n_sums; q++) p.out[q] = out[t->sum[q]];
+        hwb__cuda_grid grid = {(unsigned)t->finish_tiling.tiles, (unsigned)t->n_sums};
+        HWB_TRY(hwb__cuda_launch(ctx, s, t->finish, grid, &p));
     }
     return HWB_OK;
 }

@@ -10,10 +10,11 @@
  *     its elements in double, the RT threads of one kept element add up by a tree
  *     in shared memory, and the S parts are added by a second kernel (finish).
  *
- * All of that depends on shapes alone, so the bits do not depend on the device.
  * Threads lie along whichever of kept and reduced the last axis is, so that loads
- * are coalesced.  Full results are stored by the last pass, sums after all passes:
- * a result may share its buffer with an input of its own shape.
+ * are coalesced, and step by V along it: V kept sums a thread, or V terms of one.
+ * All of that depends on shapes alone, so the bits do not depend on the device.  Full
+ * results are stored by the last pass, sums after all passes: a result may share its
+ * buffer with an input of its own shape.
  */
 #ifndef HWB_CUDA_GROUP_I_H
 #define HWB_CUDA_GROUP_I_H
@@ -21,7 +22,6 @@
 #include "cuda_i.h"
 
 typedef int64_t i64;
-typedef hwb__cuda_div divisor;
 
 /* One text for the host's struct and the device's. */
 #define HWB__CUDA_STRINGIFY(...) #__VA_ARGS__
@@ -32,30 +32,27 @@ typedef hwb__cuda_div divisor;
         void *in[16];                                                                              \
         void *out[8];                                                                              \
         i64 n;                                                                                     \
-        divisor by[8];                                                                             \
-        i64 dim[8];                                                                                \
-        i64 stride[16][8];                                                                         \
     }
 typedef struct HWB__CUDA_MAP_PARAMS hwb__cuda_map_params;
 
+/* nk: kept packs; partial: [sums of this pass][kept elements][parts] */
 #define HWB__CUDA_TILE_PARAMS                                                                      \
     {                                                                                              \
         void *in[16];                                                                              \
         void *out[8];                                                                              \
-        void *partial[8];                                                                          \
+        void *partial;                                                                             \
         i64 nk;                                                                                    \
         i64 nr;                                                                                    \
         i64 length;                                                                                \
-        divisor by[8];                                                                             \
-        i64 dim[8];                                                                                \
-        i64 stride[17][8];                                                                         \
+        i64 parts;                                                                                 \
     }
 typedef struct HWB__CUDA_TILE_PARAMS hwb__cuda_tile_params;
 
+/* nk: kept elements; sum y of the pass goes to out[y] */
 #define HWB__CUDA_FINISH_PARAMS                                                                    \
     {                                                                                              \
         void *partial;                                                                             \
-        void *out;                                                                                 \
+        void *out[8];                                                                              \
         i64 nk;                                                                                    \
         i64 parts;                                                                                 \
     }
@@ -80,7 +77,18 @@ void hwb__cuda_emit_value(hwb__cuda_text *t, const hwb__cuda_group *g, int reg, 
 /* Offsets o<j> of operands from..to-1 (bits of `mask`) from the linear index `index`
  * over the walk's axes of `tag`, innermost first: "I o3 = base3 + ...". */
 void hwb__cuda_emit_offsets(hwb__cuda_text *t, const hwb__cuda_walk *w, int tag, uint32_t mask,
-                            const char *index, const char *base, bool narrow);
+                            const char *index, const char *base);
+/* Elements a thread handles at once: 16 bytes of the group's type, where the last axis
+ * of the space (and so of every operand that steps along it) is a multiple of that; every
+ * address is then one of 16 bytes. */
+int hwb__cuda_pack_of(const hwb__cuda_group *g, const hwb__cuda_walk *w);
+/* "v<input> = ..", one element or a pack, from the text `offset` on */
+void hwb__cuda_emit_load(hwb__cuda_text *t, const hwb__cuda_group *g, int input, int v,
+                         const char *offset);
+/* Opens the loop over a pack (v > 1) and declares every register of element e; the walk is
+ * that of the inputs. */
+void hwb__cuda_emit_elements(hwb__cuda_text *t, const hwb__cuda_group *g, const hwb__cuda_walk *w,
+                             int v);
 
 /* ---- passes ---------------------------------------------------------------------------- */
 
@@ -92,7 +100,6 @@ typedef struct hwb__cuda_map { /* cuda_map.c */
 
 hwb_status hwb__cuda_map_make(hwb_ctx *ctx, hwb__cuda *s, hwb__cuda_map *m,
                               const hwb__cuda_group *g);
-void hwb__cuda_map_text(hwb__cuda_text *t, const hwb__cuda_group *g, hwb__cuda_map_params *p);
 
 /* How kept and reduced elements lie on threads and blocks. */
 typedef struct hwb__cuda_tiling {
@@ -107,21 +114,18 @@ typedef struct hwb__cuda_tiling {
 hwb__cuda_tiling hwb__cuda_tiling_of(int64_t nk, int64_t nr, bool row, bool split);
 
 typedef struct hwb__cuda_tile { /* cuda_tile.c */
-    cudaKernel_t f, finish[HWB_FUSED_MAX_OUT];
+    cudaKernel_t f, finish;
     hwb__cuda_tiling tiling, finish_tiling;
-    int n_sums, sum[HWB_FUSED_MAX_OUT]; /* outputs summed by this pass */
-    bool direct;                        /* sums go to their outputs, not to parts */
-    bool stores;                        /* this pass stores the full outputs */
+    int width, n_sums, sum[HWB_FUSED_MAX_OUT]; /* V; outputs summed by this pass */
+    int64_t kept;                              /* elements of each */
+    bool direct;                               /* sums go to their outputs, not to parts */
+    bool stores;                               /* this pass stores the full outputs */
     hwb__cuda_tile_params p;
 } hwb__cuda_tile;
 
 /* The pass that sums outputs sum[0..n) over the axes set in `axes`. */
 hwb_status hwb__cuda_tile_make(hwb_ctx *ctx, hwb__cuda *s, hwb__cuda_tile *t,
                                const hwb__cuda_group *g, uint32_t axes);
-void hwb__cuda_tile_text(hwb__cuda_text *t, const hwb__cuda_group *g, hwb__cuda_tile *tile,
-                         uint32_t axes);
-void hwb__cuda_finish_text(hwb__cuda_text *t, const hwb__cuda_group *g, int output,
-                           const hwb__cuda_tiling *tiling);
 /* "const int tid, kt, rt; I k" of a tiling */
 void hwb__cuda_emit_tile_index(hwb__cuda_text *t, const hwb__cuda_tiling *g);
 size_t hwb__cuda_tile_scratch(const hwb__cuda_tile *t);

@@ -32,6 +32,7 @@
  *            cudnnSetConvolutionGroupCount cudnnSetConvolutionMathType
  *            cudnnDestroyConvolutionDescriptor
  *            cudnnGetConvolution{Forward,BackwardData,BackwardFilter}Algorithm_v7
+ *            cudnnFindConvolution{Forward,BackwardData,BackwardFilter}AlgorithmEx
  *            cudnnGetConvolution{Forward,BackwardData,BackwardFilter}WorkspaceSize
  *            cudnnConvolution{Forward,BackwardData,BackwardFilter}
  *   nccl     dlopen("libnccl.so.2") when a group of processes is made: ncclGetUniqueId
@@ -54,6 +55,7 @@ enum { HWB__CUDA_BOUNCE = 8 << 20 };
 
 typedef struct hwb__cuda_pool hwb__cuda_pool;     /* cuda_memory.c */
 typedef struct hwb__cuda_source hwb__cuda_source; /* cuda_fault.c */
+typedef struct hwb__cuda_choice hwb__cuda_choice; /* cuda_conv_choose.c */
 
 typedef struct hwb__cuda {
     hwb_ctx *ctx;
@@ -69,7 +71,8 @@ typedef struct hwb__cuda {
     int64_t *fault;      /* device: what an index kernel found wrong (cuda_fault.c) */
     int64_t *host_fault; /* pinned copy */
     hwb__cuda_source *sources;
-    int n_sources;
+    hwb__cuda_choice *choices;
+    int n_sources, n_choices;
     void *bounce;  /* pinned, for small results */
     void *scratch; /* shared by the kernels of the stream, grown at prepare */
     size_t scratch_bytes;
@@ -154,13 +157,6 @@ hwb__cuda_grid hwb__cuda_grid_for(int64_t n, int sms);
 hwb_status hwb__cuda_launch(hwb_ctx *ctx, hwb__cuda *s, cudaKernel_t f, hwb__cuda_grid grid,
                             const void *params);
 
-/* Division by an invariant d > 0 of n < 2^31 by a multiplication (Granlund and
- * Montgomery 1994, fig. 4.1): n/d = (mulhi(n, m) + n) >> s. */
-typedef struct hwb__cuda_div {
-    uint32_t d, m, s, unused;
-} hwb__cuda_div;
-hwb__cuda_div hwb__cuda_div_by(int64_t d); /* d beyond 2^31 gives d only; used narrow alone */
-
 /* A walk over a space of joined axes with the strides of several operands.  Axes
  * that step as one for all operands are joined; axes of length 1 vanish.  `tag`
  * keeps apart axes that must not be joined. */
@@ -176,6 +172,11 @@ typedef int64_t hwb__cuda_stride[HWB_MAX_DIMS];
 void hwb__cuda_strides(const hwb_shape *shape, hwb__cuda_stride out); /* 0 along length 1 */
 void hwb__cuda_walk_make(hwb__cuda_walk *w, const hwb_shape *space, int n_op,
                          const hwb__cuda_stride *stride, const int *tag);
+/* The operand has a stride along the last axis: where elements are taken in packs, it is
+ * read in packs. */
+bool hwb__cuda_walk_steps(const hwb__cuda_walk *w, int operand);
+/* The same walk in steps of v elements along the last axis, whose length v divides. */
+void hwb__cuda_walk_pack(hwb__cuda_walk *w, int v);
 int64_t hwb__cuda_numel(const hwb_shape *s);
 size_t hwb__cuda_size(hwb_dtype dtype); /* bytes of an element */
 size_t hwb__cuda_bytes(const hwb_vdesc *v);
@@ -219,7 +220,8 @@ typedef struct hwb__cuda_gemm {
     cublasComputeType_t compute;
 } hwb__cuda_gemm;
 
-cublasComputeType_t hwb__cuda_compute(const hwb__cuda *s, bool f64);
+/* exact: float32 whatever the context asks for */
+cublasComputeType_t hwb__cuda_compute(const hwb__cuda *s, bool f64, bool exact);
 hwb_status hwb__cuda_gemm_run(hwb_ctx *ctx, hwb__cuda *s, const hwb__cuda_gemm *g, const void *a,
                               const void *b, void *c, bool add);
 

@@ -25,17 +25,6 @@ hwb_status hwb__cuda_launch(hwb_ctx *ctx, hwb__cuda *s, cudaKernel_t f, hwb__cud
     return HWB_OK;
 }
 
-/* m = floor(2^32 (2^s - d) / d) + 1 with s = ceil(log2 d). */
-hwb__cuda_div hwb__cuda_div_by(int64_t d) {
-    hwb__cuda_div r = {0, 0, 0, 0};
-    if (d > INT32_MAX) return r;
-    while (r.s < 31 && ((int64_t)1 << r.s) < d) r.s++;
-    r.d = (uint32_t)d;
-    uint64_t gap = ((uint64_t)1 << r.s) - (uint64_t)d;
-    if (d > 0) r.m = (uint32_t)((gap << 32) / (uint64_t)d + 1);
-    return r;
-}
-
 /* ---- shapes ---------------------------------------------------------------------- */
 
 int64_t hwb__cuda_numel(const hwb_shape *s) {
@@ -102,4 +91,15 @@ void hwb__cuda_walk_make(hwb__cuda_walk *w, const hwb_shape *space, int n_op,
         w->dim[w->ndim - 1] *= d;
         for (int j = 0; j < n_op; j++) w->stride[j][w->ndim - 1] = stride[j][i];
     }
+}
+
+bool hwb__cuda_walk_steps(const hwb__cuda_walk *w, int operand) {
+    return w->ndim > 0 && w->stride[operand][w->ndim - 1] != 0;
+}
+
+void hwb__cuda_walk_pack(hwb__cuda_walk *w, int v) {
+    const int last = w->ndim - 1;
+    if (v == 1) return;
+    w->dim[last] /= v;
+    for (int j = 0; j < w->n_op; j++) w->stride[j][last] *= v;
 }

@@ -16,8 +16,9 @@ typedef struct matmul_kernel {
     hwb__cuda_walk batch; /* operands c, a, b, in elements */
 } matmul_kernel;
 
-cublasComputeType_t hwb__cuda_compute(const hwb__cuda *s, bool f64) {
+cublasComputeType_t hwb__cuda_compute(const hwb__cuda *s, bool f64, bool exact) {
     if (f64) return CUBLAS_COMPUTE_64F;
+    if (exact) return CUBLAS_COMPUTE_32F;
     if (s->math == HWB_MATH_TF32) return CUBLAS_COMPUTE_32F_FAST_TF32;
     return s->math == HWB_MATH_BF16 ? CUBLAS_COMPUTE_32F_FAST_16BF : CUBLAS_COMPUTE_32F;
 }
@@ -98,7 +99,7 @@ static hwb_status prepare(hwb_ctx *ctx, hwb__cuda *s, hwb_kernel **out, const hw
     if (!k) return hwb__cuda_oom(ctx);
     k->base.run = run;
     k->g.f64 = d->out[0].dtype == HWB_F64;
-    k->g.compute = hwb__cuda_compute(s, k->g.f64);
+    k->g.compute = hwb__cuda_compute(s, k->g.f64, d->exact);
     k->bytes = hwb__cuda_bytes(&d->out[0]);
     lay_out(&k->g, &k->batch, d);
     *out = &k->base;

@@ -2,6 +2,7 @@
  * cuda_prelude.c: what every kernel's source begins with: names of types, and the
  * element functions of ops.def where CUDA has none of that meaning.
  *
+ * f_bf16 rounds to nearest, ties to even, or widens.
  * R is the type of a group's registers.  A NaN operand makes every result but a
  * comparison's NaN, as on the other backends.  Conversions to integers truncate
  * toward zero and saturate; NaN gives 0.  f_fault records an index out of range, the
@@ -11,12 +12,15 @@
 
 const char hwb__cuda_prelude[] =
     "typedef unsigned char u8;\n"
+    "typedef unsigned short u16;\n"
     "typedef unsigned int u32;\n"
     "typedef long long i64;\n"
     "typedef unsigned long long u64;\n"
-    "typedef struct { u32 d, m, s, unused; } divisor;\n"
     "template <class T, int V> struct alignas(sizeof(T) * V) pack { T at[V]; };\n"
-    "__device__ inline u32 over(u32 n, divisor d) { return (__umulhi(n, d.m) + n) >> d.s; }\n"
+    "__device__ inline u16 f_bf16(float a) {\n"
+    "    const u32 b = __float_as_uint(a);\n"
+    "    return (u16)(a != a ? 0x7fff : (b + 0x7fff + (b >> 16 & 1)) >> 16); }\n"
+    "__device__ inline float f_bf16(u16 a) { return __uint_as_float((u32)a << 16); }\n"
     "template <class R> __device__ inline R f_relu(R a) { return a <= (R)0 ? (R)0 : a; }\n"
     "template <class R> __device__ inline R f_max(R a, R b) { return a > b || a != a ? a : b; }\n"
     "template <class R> __device__ inline R f_min(R a, R b) { return a < b || a != a ? a : b; }\n"

@@ -1,6 +1,6 @@
 /*
  * test_cuda_geometry.c: the arithmetic around launches, which needs no device: grids
- * of empty and huge sizes, division by multiplication, tilings, walks, and that the
+ * of empty and huge sizes, tilings, walks and their packs, and that the
  * structs of kernel arguments fit what a launch may carry.
  */
 #include "testing.h"
@@ -76,29 +76,6 @@ static void test_grids(void **state) {
     hwb_ctx_free(ctx);
 }
 
-static uint32_t divided(uint32_t n, hwb__cuda_div d) {
-    return ((uint32_t)(((uint64_t)n * d.m) >> 32) + n) >> d.s;
-}
-
-/* Exact for every n < 2^31 and d in 1..2^31-1: tried at the edges of each quotient. */
-static void test_division(void **state) {
-    (void)state;
-    for (int i = 0; i < n_sizes; i++) {
-        int64_t d = sizes[i];
-        if (d < 1 || d > INT32_MAX) continue;
-        hwb__cuda_div by = hwb__cuda_div_by(d);
-        assert_int_equal(by.d, d);
-        for (int j = 0; j < n_sizes; j++)
-            for (int64_t n = sizes[j] / d * d - 1; n <= sizes[j] / d * d + 1; n++)
-                if (n >= 0 && n <= INT32_MAX) assert_int_equal(divided((uint32_t)n, by), n / d);
-        for (uint64_t k = 0; k < 200; k++) {
-            uint32_t n = (uint32_t)hwb_rng_below((hwb_rng){1, (uint64_t)d}, k, INT32_MAX);
-            assert_int_equal(divided(n, by), n / d);
-        }
-    }
-    assert_int_equal(hwb__cuda_div_by((int64_t)1 << 40).d, 0); /* for wide kernels: unused */
-}
-
 /* Every kept element has one tile, every reduced one belongs to one part, the block is
  * full, and grids stay in their limits. */
 static void test_tilings(void **state) {
@@ -163,6 +140,26 @@ static void test_walks(void **state) {
     }
 }
 
+/* A walk in packs meets every pack's first element. */
+static void test_packs(void **state) {
+    (void)state;
+    const hwb_shape s = hwb_shape_of(3, 3, 2, 8), x = hwb_shape_of(3, 3, 1, 8);
+    hwb__cuda_stride stride[3] = {{0}};
+    hwb__cuda_walk w;
+    hwb__cuda_strides(&s, stride[0]);
+    hwb__cuda_strides(&x, stride[1]); /* [2]: a scalar */
+    hwb__cuda_walk_make(&w, &s, 3, stride, NULL);
+    assert_true(hwb__cuda_walk_steps(&w, 1));
+    assert_false(hwb__cuda_walk_steps(&w, 2));
+    hwb__cuda_walk_pack(&w, 4);
+    assert_int_equal(w.ndim, 3);
+    assert_int_equal(w.dim[2], 2);
+    assert_int_equal(w.stride[0][2], 4);
+    assert_int_equal(w.stride[1][0], 8);
+    assert_int_equal(w.stride[1][1], 0);
+    assert_int_equal(w.stride[2][2], 0);
+}
+
 static void test_narrow(void **state) {
     (void)state;
     hwb_vdesc v = {HWB_F32, hwb_shape_of(2, 1, 1)};
@@ -178,9 +175,8 @@ static void test_narrow(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_grids),   cmocka_unit_test(test_division),
-        cmocka_unit_test(test_tilings), cmocka_unit_test(test_params),
-        cmocka_unit_test(test_walks),   cmocka_unit_test(test_narrow),
+        cmocka_unit_test(test_grids), cmocka_unit_test(test_tilings), cmocka_unit_test(test_params),
+        cmocka_unit_test(test_walks), cmocka_unit_test(test_packs),   cmocka_unit_test(test_narrow),
     };
     make_sizes();
     return RUN_TESTS(tests);

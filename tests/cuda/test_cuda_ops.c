@@ -20,6 +20,76 @@ FAMILY(conv)
 FAMILY(matmul)
 FAMILY(groups)
 
+/* ---- what products are computed in -------------------------------------------------- */
+
+static double least_error, most_error;
+
+/* |got - want| / |want|, noted */
+static void note_error(check *c) {
+    char *got[HWB_FUSED_MAX_OUT], *want[HWB_FUSED_MAX_OUT];
+    if (c->out[0].dtype != HWB_F32 || hwb_shape_numel(&c->out[0].shape) == 0) return;
+    c->d.in = c->in;
+    c->d.out = c->out;
+    check_run(cuda_ctx, "ref", c, want);
+    cuda_run(c, got);
+    double off = 0, all = 0;
+    for (int64_t i = 0; i < hwb_shape_numel(&c->out[0].shape); i++) {
+        double x = (double)((float *)(void *)got[0])[i], y = (double)((float *)(void *)want[0])[i];
+        off += (x - y) * (x - y);
+        all += y * y;
+    }
+    const double error = sqrt(off / all); /* empty sums, 0/0, are none of our business */
+    if (all > 0 && !(error >= least_error)) least_error = error;
+    if (all > 0 && !(error <= most_error)) most_error = error;
+    check_release(got[0]);
+    check_release(want[0]);
+}
+
+static void configure(hwb_math math, bool deterministic) {
+    assert_ok(cuda_ctx, hwb_device_configure(cuda_ctx, &(hwb_device_options){math, deterministic}));
+}
+
+/* bf16 keeps 8 bits of an operand, TF32 11: an error below shows that they were not used. */
+static void test_math(void **state) {
+    (void)state;
+    static const struct {
+        hwb_math math;
+        double least, most;
+    } want[] = {{HWB_MATH_TF32, 1e-5, 2e-3}, {HWB_MATH_BF16, 3e-4, 2e-2}};
+    for (int i = 0; i < 2; i++) {
+        least_error = INFINITY, most_error = 0;
+        configure(want[i].math, true);
+        cases_conv(note_error);
+        cases_matmul(note_error);
+        if (!(least_error > want[i].least && most_error < want[i].most))
+            fail_msg("math %d: errors from %g to %g", (int)want[i].math, least_error, most_error);
+    }
+    configure(HWB_MATH_EXACT, true);
+}
+
+/* Kernels that must not round more than sums do stay exact under any option. */
+static void test_exact(void **state) {
+    (void)state;
+    check c = {.d = {.op = HWB_OP_CONV, .n_in = 2, .n_out = 1, .exact = true}};
+    for (int i = 0; i < 2; i++) c.d.attrs.stride[i] = c.d.attrs.dilation[i] = 1;
+    c.d.attrs.groups = 1;
+    c.d.attrs.channels_last = 1;
+    c.in[0] = (hwb_vdesc){HWB_F32, case_image(true, 0, 2, 8, 6, 6)};
+    c.in[1] = (hwb_vdesc){HWB_F32, hwb_shape_of(4, 4, 8, 3, 3)};
+    c.out[0] = (hwb_vdesc){HWB_F32, case_image(true, 0, 2, 4, 4, 4)};
+    configure(HWB_MATH_BF16, true);
+    cuda_kernel(&c);
+    configure(HWB_MATH_EXACT, true);
+}
+
+/* Algorithms by measured times: last bits may vary, no more. */
+static void test_timed(void **state) {
+    (void)state;
+    configure(HWB_MATH_EXACT, false);
+    cases_conv(cuda_kernel);
+    configure(HWB_MATH_EXACT, true);
+}
+
 /* NaN, infinities and signed zeros go through as in ref. */
 static void test_special_values(void **state) {
     (void)state;
@@ -153,13 +223,14 @@ static void test_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pointwise),    cmocka_unit_test(test_cast),
-        cmocka_unit_test(test_reduce),       cmocka_unit_test(test_move),
-        cmocka_unit_test(test_index),        cmocka_unit_test(test_pool),
-        cmocka_unit_test(test_conv),         cmocka_unit_test(test_matmul),
-        cmocka_unit_test(test_groups),       cmocka_unit_test(test_special_values),
-        cmocka_unit_test(test_pool_adjoint), cmocka_unit_test(test_bad_index),
-        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_pointwise),      cmocka_unit_test(test_cast),
+        cmocka_unit_test(test_reduce),         cmocka_unit_test(test_move),
+        cmocka_unit_test(test_index),          cmocka_unit_test(test_pool),
+        cmocka_unit_test(test_conv),           cmocka_unit_test(test_matmul),
+        cmocka_unit_test(test_groups),         cmocka_unit_test(test_math),
+        cmocka_unit_test(test_exact),          cmocka_unit_test(test_timed),
+        cmocka_unit_test(test_special_values), cmocka_unit_test(test_pool_adjoint),
+        cmocka_unit_test(test_bad_index),      cmocka_unit_test(test_memory),
     };
     if (!cuda_setup()) return 77;
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

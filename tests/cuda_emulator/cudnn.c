@@ -4,7 +4,8 @@
  *
  * What cuDNN documents as an error is one here: shapes and types that do not
  * fit (BAD_PARAM), a workspace that is too small, combinations no engine takes
- * (NOT_SUPPORTED: double in NHWC, which PyTorch avoids for the same reason).
+ * (NOT_SUPPORTED: double in NHWC, which PyTorch avoids for the same reason).  bf16 has
+ * all three operands in bf16 and computes in float (PSEUDO_BFLOAT16_CONFIG).
  * Lists of algorithms begin with one that is not supported, as they may; those
  * that cuDNN calls not deterministic are not.  $HWB_EMU_CUDNN=none: nothing is
  * supported.
@@ -94,7 +95,8 @@ EMU_API const char *cudnnGetErrorString(cudnnStatus_t e) {
 static cudnnStatus_t set_dims(emu_dnn_tensor *t, cudnnDataType_t type, cudnnTensorFormat_t format,
                               int a, int b, int c, int d) {
     if (a <= 0 || b <= 0 || c <= 0 || d <= 0) return CUDNN_STATUS_BAD_PARAM;
-    if (type != CUDNN_DATA_FLOAT && type != CUDNN_DATA_DOUBLE) return CUDNN_STATUS_NOT_SUPPORTED;
+    if (type != CUDNN_DATA_FLOAT && type != CUDNN_DATA_DOUBLE && type != CUDNN_DATA_BFLOAT16)
+        return CUDNN_STATUS_NOT_SUPPORTED;
     if (format != CUDNN_TENSOR_NCHW && format != CUDNN_TENSOR_NHWC)
         return CUDNN_STATUS_NOT_SUPPORTED;
     *t = (emu_dnn_tensor){type, format, {a, b, c, d}};
@@ -177,7 +179,8 @@ static cudnnStatus_t check(const emu_convolution *q) {
     const emu_dnn_tensor *x = &q->x, *w = &q->w, *y = &q->y;
     const emu_dnn_conv *v = &q->conv;
     const char *none = getenv("HWB_EMU_CUDNN");
-    if (x->type != w->type || x->type != y->type || v->compute != x->type)
+    const cudnnDataType_t compute = x->type == CUDNN_DATA_BFLOAT16 ? CUDNN_DATA_FLOAT : x->type;
+    if (x->type != w->type || x->type != y->type || v->compute != compute)
         return CUDNN_STATUS_BAD_PARAM;
     if (x->dim[1] != w->dim[1] * v->groups || w->dim[0] % v->groups || y->dim[0] != x->dim[0] ||
         y->dim[1] != w->dim[0])
@@ -276,6 +279,83 @@ static cudnnStatus_t convolve(cudnnHandle_t h, emu_convolution *q, int algo, con
         emu_enqueue(h->stream, "cudnnConvolution", emu_convolution_run, q, sizeof *q);
     emu_unlock();
     return cuda == cudaSuccess ? CUDNN_STATUS_SUCCESS : CUDNN_STATUS_EXECUTION_FAILED;
+}
+
+/* What is timed here is the order of the list, backwards; the result is overwritten. */
+typedef struct find_args {
+    void *result;
+    size_t bytes;
+} find_args;
+
+static void spoil(void *args) {
+    const find_args *f = args;
+    emu_memory_check(f->result, f->bytes, "cudnnFind: result");
+    memset(f->result, 0xFF, f->bytes);
+}
+
+static cudnnStatus_t spoil_result(cudnnHandle_t h, void *result, const emu_dnn_tensor *t) {
+    find_args f = {result, emu_dnn_bytes(t)};
+    if (emu_unsafe_call() != cudaSuccess) return CUDNN_STATUS_EXECUTION_FAILED;
+    emu_lock();
+    cudaError_t e = emu_enqueue(h->stream, "cudnnFind", spoil, &f, sizeof f);
+    if (e == cudaSuccess) e = emu_stream_finish(h->stream);
+    emu_unlock();
+    return e == cudaSuccess ? CUDNN_STATUS_SUCCESS : CUDNN_STATUS_EXECUTION_FAILED;
+}
+
+#define FIND(perf, asked, count, q, space, space_bytes, result, tensor)                            \
+    cudnnStatus_t checked_ = check(&(q));                                                          \
+    *(count) = 0;                                                                                  \
+    if (checked_ != CUDNN_STATUS_SUCCESS) return checked_;                                         \
+    if ((asked) < 1 || !(result) || !(space)) return CUDNN_STATUS_BAD_PARAM;                       \
+    for (int i = N_CHOICES - 1; i >= 0 && *(count) < (asked); i--) {                               \
+        const choice *c = &choices[(q).direction][i];                                              \
+        memset(&(perf)[*(count)], 0, sizeof(perf)[0]);                                             \
+        (perf)[*(count)].algo = c->algo;                                                           \
+        (perf)[*(count)].memory = workspace_of(c, &(q));                                           \
+        (perf)[*(count)].status = !c->supported ? CUDNN_STATUS_NOT_SUPPORTED                       \
+                                  : workspace_of(c, &(q)) > (space_bytes)                          \
+                                      ? CUDNN_STATUS_ALLOC_FAILED                                  \
+                                      : CUDNN_STATUS_SUCCESS;                                      \
+        (perf)[*(count)].time = c->supported ? (float)(N_CHOICES - i) : -1;                        \
+        (perf)[*(count)].determinism =                                                             \
+            c->deterministic ? CUDNN_DETERMINISTIC : CUDNN_NON_DETERMINISTIC;                      \
+        (perf)[*(count)].mathType = (q).conv.math;                                                 \
+        ++*(count);                                                                                \
+    }                                                                                              \
+    return spoil_result(h, result, tensor)
+
+EMU_API cudnnStatus_t cudnnFindConvolutionForwardAlgorithmEx(
+    cudnnHandle_t h, const cudnnTensorDescriptor_t x, const void *x_at,
+    const cudnnFilterDescriptor_t w, const void *w_at, const cudnnConvolutionDescriptor_t v,
+    const cudnnTensorDescriptor_t y, void *y_at, const int asked, int *count,
+    cudnnConvolutionFwdAlgoPerf_t *perf, void *space, size_t bytes) {
+    emu_convolution q = problem(EMU_FORWARD_PASS, &x->t, &w->t, &y->t, v);
+    good(h);
+    if (!x_at || !w_at) return CUDNN_STATUS_BAD_PARAM;
+    FIND(perf, asked, count, q, space, bytes, y_at, &y->t);
+}
+
+EMU_API cudnnStatus_t cudnnFindConvolutionBackwardDataAlgorithmEx(
+    cudnnHandle_t h, const cudnnFilterDescriptor_t w, const void *w_at,
+    const cudnnTensorDescriptor_t y, const void *y_at, const cudnnConvolutionDescriptor_t v,
+    const cudnnTensorDescriptor_t x, void *x_at, const int asked, int *count,
+    cudnnConvolutionBwdDataAlgoPerf_t *perf, void *space, size_t bytes) {
+    emu_convolution q = problem(EMU_BACKWARD_DATA, &x->t, &w->t, &y->t, v);
+    good(h);
+    if (!y_at || !w_at) return CUDNN_STATUS_BAD_PARAM;
+    FIND(perf, asked, count, q, space, bytes, x_at, &x->t);
+}
+
+EMU_API cudnnStatus_t cudnnFindConvolutionBackwardFilterAlgorithmEx(
+    cudnnHandle_t h, const cudnnTensorDescriptor_t x, const void *x_at,
+    const cudnnTensorDescriptor_t y, const void *y_at, const cudnnConvolutionDescriptor_t v,
+    const cudnnFilterDescriptor_t w, void *w_at, const int asked, int *count,
+    cudnnConvolutionBwdFilterAlgoPerf_t *perf, void *space, size_t bytes) {
+    emu_convolution q = problem(EMU_BACKWARD_FILTER, &x->t, &w->t, &y->t, v);
+    good(h);
+    if (!y_at || !x_at) return CUDNN_STATUS_BAD_PARAM;
+    FIND(perf, asked, count, q, space, bytes, w_at, &w->t);
 }
 
 /* ---- forward ---------------------------------------------------------------------------------- */

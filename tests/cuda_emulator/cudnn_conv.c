@@ -22,7 +22,9 @@ size_t emu_dnn_numel(const emu_dnn_tensor *t) {
 }
 
 size_t emu_dnn_bytes(const emu_dnn_tensor *t) {
-    return emu_dnn_numel(t) * (t->type == CUDNN_DATA_DOUBLE ? 8 : 4);
+    return emu_dnn_numel(t) * (t->type == CUDNN_DATA_DOUBLE  ? 8
+                               : t->type == CUDNN_DATA_FLOAT ? 4
+                                                             : 2);
 }
 
 static size_t place(const emu_dnn_tensor *t, int n, int c, int h, int w) {
@@ -34,7 +36,22 @@ static size_t place(const emu_dnn_tensor *t, int n, int c, int h, int w) {
            (size_t)w;
 }
 
+/* bf16 is the upper half of a float. */
+static float from_bf16(uint16_t x) {
+    uint32_t bits = (uint32_t)x << 16;
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+static uint16_t to_bf16(float f) {
+    uint32_t bits;
+    memcpy(&bits, &f, sizeof bits);
+    return isnan(f) ? 0x7fff : (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
 static double load(const emu_dnn_tensor *t, const void *p, size_t i) {
+    if (t->type == CUDNN_DATA_BFLOAT16) return (double)from_bf16(((const uint16_t *)p)[i]);
     return t->type == CUDNN_DATA_DOUBLE ? ((const double *)p)[i] : (double)((const float *)p)[i];
 }
 
@@ -130,6 +147,8 @@ static void store(const emu_convolution *q, const emu_dnn_tensor *t, void *p, co
                                   (size_t)c;
                     double z = q->alpha * from[i] + (q->beta != 0 ? q->beta * load(t, p, at) : 0);
                     if (t->type == CUDNN_DATA_DOUBLE) ((double *)p)[at] = z;
+                    else if (t->type == CUDNN_DATA_BFLOAT16)
+                        ((uint16_t *)p)[at] = to_bf16((float)z);
                     else {
                         float f = (float)z;
                         if (q->wobbles && emu_random(2)) f = nextafterf(f, INFINITY);

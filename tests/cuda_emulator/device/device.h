@@ -38,6 +38,17 @@ static inline unsigned __umulhi(unsigned a, unsigned b) {
     return (unsigned)((unsigned long long)a * b >> 32);
 }
 
+static inline unsigned __float_as_uint(float x) {
+    unsigned u;
+    __builtin_memcpy(&u, &x, sizeof u);
+    return u;
+}
+static inline float __uint_as_float(unsigned u) {
+    float x;
+    __builtin_memcpy(&x, &u, sizeof x);
+    return x;
+}
+
 /* Threads run one at a time. */
 template <class T> static inline T atomicMax(T *p, T value) {
     T old = *p;
