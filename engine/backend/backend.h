@@ -16,7 +16,7 @@
 #include "comm/device.h"
 #include "graph/op.h"
 
-#define HWB_BACKEND_ABI 5u
+#define HWB_BACKEND_ABI 6u
 
 typedef struct hwb_vdesc {
     hwb_dtype dtype;
@@ -62,7 +62,11 @@ enum { HWB_FUSED_MAX_IN = 16, HWB_FUSED_MAX_INSTR = 64, HWB_FUSED_MAX_OUT = 8 };
  *   to the result (out = op(in0, in1) + in2); in2 and out may be one buffer.
  *   Where the backend takes pairs, four inputs are a sum of two, op(in0, in1) +
  *   op(in2, in3), of the same shapes but for a leading K, to which a fifth is added.
- *   fused: `fused` is set; in/out follow its inputs and outputs. */
+ *   fused: `fused` is set; in/out follow its inputs and outputs.
+ *   A convolution of images with `fused` set is followed by that group, where the backend
+ *   takes epilogues: the group's input 0 is the convolution's result (of the dtype and shape
+ *   of its space), its other inputs follow the convolution's own, and all outputs are the
+ *   group's.  An output may lie in the memory of the input that the convolution adds. */
 typedef struct hwb_kdesc {
     hwb_op op;
     hwb_attrs attrs;
@@ -103,6 +107,7 @@ typedef struct hwb_backend {
     bool channels_last; /* wants images as N,H,W,C: the compiler lays programs out so */
     bool fuses;         /* takes FUSED kernels */
     bool pairs;         /* takes sums of two of the conv trio as one kernel */
+    bool epilogues;     /* takes convolutions followed by a group; asks supports which */
     size_t align;       /* kernels take values at any multiple of so many bytes inside a buffer;
                            0: at its beginning only */
 

@@ -1,8 +1,8 @@
 /*
  * fuse.c: a unit of pointwise nodes as a register program (backend.h).
  *
- * Registers are the outside inputs, then one for each instruction.  Constants
- * become immediate instructions; a cast from bool is its register (0 or 1).
+ * Registers are the outside inputs, of which the first may be given (the result of a
+ * convolution that the group follows), then one for each instruction.  Constants become immediate instructions; a cast from bool is its register (0 or 1).
  */
 #include "compile/compile_i.h"
 
@@ -14,7 +14,8 @@ typedef struct builder {
     const hwb__groups *q;
     int n_members;
     const hwb_id *members;
-    int *reg; /* by member position */
+    int *reg;     /* by member position */
+    hwb_id first; /* input 0, or NONE */
     hwb_id *in_nodes;
     int n_in;
     hwb_finstr *instr;
@@ -27,16 +28,24 @@ static int member_at(const builder *b, hwb_id id) {
     return -1;
 }
 
+static int input_at(const builder *b, hwb_id id) {
+    if (b->first != HWB_NONE && hwb__root(b->q, id) == b->first &&
+        hwb__same_value(b->g, id, b->first))
+        return 0;
+    for (int j = 0; j < b->n_in; j++)
+        if (b->in_nodes[j] == id) return j;
+    return -1;
+}
+
 /* Outside inputs in order of first use. */
 static void collect_inputs(builder *b) {
+    if (b->first != HWB_NONE) b->in_nodes[b->n_in++] = b->first;
     for (int m = 0; m < b->n_members; m++) {
         const hwb__node *n = b->g->nodes[b->members[m]];
         for (int i = 0; i < n->n_in; i++) {
             hwb_id v = n->in[i];
-            int j = 0;
             if (member_at(b, v) >= 0 || b->g->nodes[v]->op == HWB_OP_FILL) continue;
-            while (j < b->n_in && b->in_nodes[j] != v) j++;
-            if (j == b->n_in) b->in_nodes[b->n_in++] = v;
+            if (input_at(b, v) < 0) b->in_nodes[b->n_in++] = v;
         }
     }
 }
@@ -57,10 +66,9 @@ static int operand(builder *b, hwb_id id) {
     int m = member_at(b, id);
     if (m >= 0) return b->reg[m];
     if (b->g->nodes[id]->op == HWB_OP_FILL) return fill(b, b->g->nodes[id]->attrs.value);
-    for (int j = 0; j < b->n_in; j++)
-        if (b->in_nodes[j] == id) return j;
-    HWB_ASSERT(false);
-    return -1;
+    int j = input_at(b, id);
+    HWB_ASSERT(j >= 0);
+    return j;
 }
 
 static int instruction(builder *b, hwb_id id) {
@@ -87,12 +95,14 @@ static hwb_dtype float_dtype(const builder *b) {
     return HWB_F32;
 }
 
-hwb_status hwb__fuse_step(const hwb_graph *g, const hwb__groups *q, int n, const hwb_id *members,
-                          int n_stored, const hwb_id *stored, hwb__step *step, hwb_id *in_nodes) {
+hwb_status hwb__fuse_step(const hwb_graph *g, const hwb__groups *q, hwb_id first, int n,
+                          const hwb_id *members, int n_stored, const hwb_id *stored,
+                          hwb__step *step, hwb_id *in_nodes) {
     builder b = {.g = g,
                  .q = q,
                  .n_members = n,
                  .members = members,
+                 .first = first,
                  .in_nodes = in_nodes,
                  .reg = malloc((size_t)n * sizeof *b.reg),
                  .instr = malloc((size_t)(4 * n + 1) * sizeof *b.instr)};
@@ -107,7 +117,8 @@ hwb_status hwb__fuse_step(const hwb_graph *g, const hwb__groups *q, int n, const
     for (int m = 0; m < n; m++) b.reg[m] = instruction(&b, members[m]);
     for (int i = 0; i < n_stored; i++) {
         int m = member_at(&b, stored[i]);
-        step->fout[i] = (hwb_fout){b.reg[m], g->nodes[stored[i]]->op == HWB_OP_SUM};
+        if (m < 0) step->fout[i] = (hwb_fout){0, false}; /* the first input itself */
+        else step->fout[i] = (hwb_fout){b.reg[m], g->nodes[stored[i]]->op == HWB_OP_SUM};
     }
     *step->fused = (hwb_fused){.dtype = float_dtype(&b),
                                .space = *hwb__fuse_space(g, members[0]),

@@ -6,7 +6,8 @@
  * for backends that take pairs, conv(..) + conv(..) of the same shapes is one kernel.
  * Then pointwise nodes of one stage and one iteration space join the group of a
  * producer, with sums over some of its dims as trailing reductions, as long as
- * the units stay free of cycles and within the limits of backend.h.
+ * the units stay free of cycles (units.c) and within the limits of backend.h.
+ * Last, groups follow convolutions (epilogue.c).
  */
 #include "compile/compile_i.h"
 
@@ -39,10 +40,6 @@ const hwb_shape *hwb__fuse_space(const hwb_graph *g, hwb_id id) {
     return n->op == HWB_OP_SUM ? &g->nodes[n->in[0]]->shape : &n->shape;
 }
 
-static bool is_conv(hwb_op op) {
-    return op == HWB_OP_CONV || op == HWB_OP_CONV_BWD_DATA || op == HWB_OP_CONV_BWD_WEIGHTS;
-}
-
 static void find_stages(const hwb_graph *g, uint8_t *stage) {
     for (hwb_id id = 0; id < g->count; id++) {
         const hwb__node *n = g->nodes[id];
@@ -52,18 +49,13 @@ static void find_stages(const hwb_graph *g, uint8_t *stage) {
     }
 }
 
-static hwb_id value_of(const hwb__groups *q, hwb_id id) {
-    while (q->alias[id] != id) id = q->alias[id];
-    return id;
-}
-
 /* ---- sums into convolutions ----------------------------------------------------------- */
 
 /* conv may add to `other` in place of the node `sum`: both used here only. */
 static bool can_accumulate(const hwb_graph *g, const hwb__groups *q, const int *uses, hwb_id sum,
                            hwb_id conv, hwb_id other) {
     const hwb__node *c = g->nodes[conv], *o = g->nodes[other];
-    return is_conv(c->op) && uses[conv] == 1 && uses[other] == 1 && !q->output[conv] &&
+    return hwb__is_conv(c->op) && uses[conv] == 1 && uses[other] == 1 && !q->output[conv] &&
            !q->output[other] && q->add_to[conv] == HWB_NONE && q->alias[conv] == conv &&
            q->stage[conv] == q->stage[sum] && q->stage[other] == q->stage[sum] &&
            hwb_op_family(o->op) != HWB_FAMILY_LEAF && o->op != HWB_OP_RESHAPE &&
@@ -76,7 +68,7 @@ static bool can_accumulate(const hwb_graph *g, const hwb__groups *q, const int *
 static int preferred(const hwb_graph *g, const hwb__groups *q, const hwb__node *sum) {
     int stage[2] = {HWB_ROLE_COUNT, HWB_ROLE_COUNT};
     for (int i = 0; i < 2; i++)
-        if (is_conv(g->nodes[sum->in[i]]->op)) stage[i] = q->stage[g->nodes[sum->in[i]]->in[1]];
+        if (hwb__is_conv(g->nodes[sum->in[i]]->op)) stage[i] = q->stage[g->nodes[sum->in[i]]->in[1]];
     return stage[0] < stage[1] ? 0 : 1;
 }
 
@@ -88,7 +80,7 @@ static void accumulate_sums(const hwb_graph *g, hwb__groups *q, const int *uses)
         for (int k = 0; k < 2; k++) {
             int i = k ? 1 - first : first;
             if (!can_accumulate(g, q, uses, id, n->in[i], n->in[1 - i])) continue;
-            q->add_to[n->in[i]] = value_of(q, n->in[1 - i]);
+            q->add_to[n->in[i]] = hwb__root(q, n->in[1 - i]);
             q->alias[id] = n->in[i];
             if (q->output[id]) q->output[n->in[i]] = true;
             break;
@@ -104,7 +96,9 @@ static bool same_but_k(const hwb_shape *a, const hwb_shape *b) {
 
 /* One kernel for two convolutions of which the second adds to the first's result,
  * as in F(x',w) + F(x,w').  The first has no other reader, so no cycle can arise. */
-static void pair_sums(const hwb_graph *g, hwb__groups *q) {
+static hwb_status pair_sums(hwb__units *c) {
+    const hwb_graph *g = c->g;
+    hwb__groups *q = c->q;
     for (hwb_id id = 0; id < g->count; id++) {
         hwb_id v = q->add_to[id];
         if (v == HWB_NONE || q->unit[id] < 0 || q->pair[id] != HWB_NONE) continue;
@@ -115,106 +109,18 @@ static void pair_sums(const hwb_graph *g, hwb__groups *q) {
             alike = same_but_k(&g->nodes[a->in[i]]->shape, &g->nodes[b->in[i]]->shape) &&
                     a->attrs.pad_lo[i] >= 0 && a->attrs.pad_hi[i] >= 0;
         if (!alike) continue;
+        HWB_TRY(hwb__units_join(c, 2, (int[]){q->unit[id], q->unit[v]}));
         q->pair[id] = v;
         q->add_to[id] = q->add_to[v];
         q->add_to[v] = HWB_NONE;
-        q->unit[v] = q->unit[id];
     }
+    return HWB_OK;
 }
 
 /* ---- fused groups ------------------------------------------------------------------------- */
 
-typedef struct grouper {
-    const hwb_graph *g;
-    hwb__groups *q;
-    hwb_id **members; /* by unit; NULL once merged away */
-    int *n_members;
-    int *straddle; /* by node: units with members (or an add_to) on both sides of it */
-    int *seen;     /* by unit: last search that visited it */
-    int search;
-    int *stack;
-    const int *uses; /* by node: readers of its value */
-} grouper;
-
-/* The last node that unit u waits for: a member, or what one adds to in place. */
-static hwb_id newest(const grouper *c, int u) {
-    hwb_id last = HWB_NONE;
-    for (int m = 0; m < c->n_members[u]; m++) {
-        hwb_id id = c->members[u][m], add = c->q->add_to[id];
-        if (id > last) last = id;
-        if (add > last) last = add;
-    }
-    return last;
-}
-
-/* Add `sign` to the count of straddling units along the extent of unit u. */
-static void count_straddle(grouper *c, int u, int sign) {
-    hwb_id last = newest(c, u);
-    for (hwb_id id = c->members[u][0]; id < last; id++) c->straddle[id] += sign;
-}
-
-/* Can unit `from` reach, going backwards, one of the units in `merge`?  Units
- * that end at `cut`, which no unit straddles, cannot. */
-static bool reaches(grouper *c, int from, int n, const int *merge, hwb_id cut) {
-    int top = 0;
-    if (c->seen[from] == c->search) return false;
-    c->seen[from] = c->search;
-    c->stack[top++] = from;
-    while (top) {
-        int u = c->stack[--top];
-        for (int k = 0; k < n; k++)
-            if (u == merge[k]) return true;
-        if (newest(c, u) <= cut) continue;
-        for (int m = 0; m < c->n_members[u]; m++) {
-            hwb_id id = c->members[u][m];
-            const hwb__node *node = c->g->nodes[id];
-            for (int i = -1; i < node->n_in; i++) {
-                hwb_id in = i < 0 ? c->q->add_to[id] : node->in[i];
-                if (in == HWB_NONE) continue;
-                int v = c->q->unit[value_of(c->q, in)];
-                if (v < 0 || c->seen[v] == c->search) continue;
-                c->seen[v] = c->search;
-                c->stack[top++] = v;
-            }
-        }
-    }
-    return false;
-}
-
-static bool in_list(int u, int n, const int *list) {
-    for (int i = 0; i < n; i++)
-        if (list[i] == u) return true;
-    return false;
-}
-
-/* Joining the units `merge` would make a cycle when an outside producer of one
- * member depends on another member. */
-static bool makes_cycle(grouper *c, int n, const int *merge) {
-    hwb_id oldest = c->g->count;
-    for (int k = 0; k < n; k++)
-        if (c->members[merge[k]][0] < oldest) oldest = c->members[merge[k]][0];
-    hwb_id cut = oldest - 1;
-    while (cut >= 0 && c->straddle[cut]) cut--;
-    c->search++;
-    for (int k = 0; k < n; k++)
-        for (int m = 0; m < c->n_members[merge[k]]; m++) {
-            const hwb__node *node = c->g->nodes[c->members[merge[k]][m]];
-            for (int i = 0; i < node->n_in; i++) {
-                hwb_id v = value_of(c->q, node->in[i]);
-                int u = c->q->unit[v];
-                if (u < 0) continue;
-                if (in_list(u, n, merge)) { /* a sum is complete only after the kernel */
-                    if (c->g->nodes[v]->op == HWB_OP_SUM || v != node->in[i]) return true;
-                    continue;
-                }
-                if (reaches(c, u, n, merge, cut)) return true;
-            }
-        }
-    return false;
-}
-
 /* Results of the merge that somebody outside reads, so that must be stored. */
-static int count_stored(grouper *c, int n, const int *merge, hwb_id *ids, int *inside) {
+static int count_stored(hwb__units *c, int n, const int *merge, hwb_id *ids, int *inside) {
     int total = 0, stored = 0;
     for (int k = 0; k < n; k++)
         for (int m = 0; m < c->n_members[merge[k]]; m++) {
@@ -230,7 +136,7 @@ static int count_stored(grouper *c, int n, const int *merge, hwb_id *ids, int *i
 }
 
 /* Instructions, distinct outside inputs and stored results stay within bounds. */
-static bool within_limits(grouper *c, int n, const int *merge) {
+static bool within_limits(hwb__units *c, int n, const int *merge) {
     hwb_id ins[HWB_FUSED_MAX_IN], ids[HWB_FUSED_MAX_INSTR];
     int n_ins = 0, instr = 0, total = 0, inside[HWB_FUSED_MAX_INSTR];
     for (int k = 0; k < n; k++) total += c->n_members[merge[k]];
@@ -245,7 +151,7 @@ static bool within_limits(grouper *c, int n, const int *merge) {
                     instr++;
                     continue;
                 }
-                if (in_list(c->q->unit[v], n, merge)) continue;
+                if (hwb__in_list(c->q->unit[v], n, merge)) continue;
                 int j = 0;
                 while (j < n_ins && ins[j] != v) j++;
                 if (j < n_ins) continue;
@@ -258,35 +164,7 @@ static bool within_limits(grouper *c, int n, const int *merge) {
            count_stored(c, n, merge, ids, inside) <= HWB_FUSED_MAX_OUT;
 }
 
-static int compare_ids(const void *a, const void *b) {
-    return *(const hwb_id *)a - *(const hwb_id *)b;
-}
-
-/* Union of the units in merge[0..n): kept as merge[0], members in id order. */
-static hwb_status join(grouper *c, int n, const int *merge) {
-    int total = 0, to = merge[0];
-    for (int k = 0; k < n; k++) total += c->n_members[merge[k]];
-    hwb_id *ids = malloc((size_t)total * sizeof *ids);
-    if (!ids) return hwb_fail(c->g->ctx, HWB_ENOMEM, "out of memory while compiling");
-    total = 0;
-    for (int k = 0; k < n; k++) {
-        int u = merge[k];
-        count_straddle(c, u, -1);
-        memcpy(ids + total, c->members[u], (size_t)c->n_members[u] * sizeof *ids);
-        total += c->n_members[u];
-        free(c->members[u]);
-        c->members[u] = NULL;
-        c->n_members[u] = 0;
-    }
-    qsort(ids, (size_t)total, sizeof *ids, compare_ids);
-    for (int i = 0; i < total; i++) c->q->unit[ids[i]] = to;
-    c->members[to] = ids;
-    c->n_members[to] = total;
-    count_straddle(c, to, 1);
-    return HWB_OK;
-}
-
-static bool joinable(grouper *c, hwb_id a, hwb_id b) {
+static bool joinable(hwb__units *c, hwb_id a, hwb_id b) {
     const hwb_graph *g = c->g;
     return hwb__fusible(g, a) && hwb__fusible(g, b) && c->q->stage[a] == c->q->stage[b] &&
            hwb_shape_equal(hwb__fuse_space(g, a), hwb__fuse_space(g, b));
@@ -301,17 +179,17 @@ static hwb_dtype kernel_dtype(const hwb_graph *g, hwb_id id) {
     return HWB_F32;
 }
 
-static hwb_status try_join(grouper *c, hwb_id id, hwb_id other) {
-    hwb_id v = value_of(c->q, other);
+static hwb_status try_join(hwb__units *c, hwb_id id, hwb_id other) {
+    hwb_id v = hwb__root(c->q, other);
     int merge[2] = {c->q->unit[v], c->q->unit[id]};
     if (merge[0] < 0 || merge[0] == merge[1] || v != other) return HWB_OK;
     if (!joinable(c, id, v) || kernel_dtype(c->g, id) != kernel_dtype(c->g, v)) return HWB_OK;
-    if (!within_limits(c, 2, merge) || makes_cycle(c, 2, merge)) return HWB_OK;
-    return join(c, 2, merge);
+    if (!within_limits(c, 2, merge) || hwb__units_cycle(c, 2, merge)) return HWB_OK;
+    return hwb__units_join(c, 2, merge);
 }
 
 /* Join each node to its producers; a sum's result is not available inside. */
-static hwb_status join_producers(grouper *c) {
+static hwb_status join_producers(hwb__units *c) {
     const hwb_graph *g = c->g;
     for (hwb_id id = 0; id < g->count; id++) {
         const hwb__node *n = g->nodes[id];
@@ -323,7 +201,7 @@ static hwb_status join_producers(grouper *c) {
 }
 
 /* Join groups that read the same large value: it is then read once. */
-static hwb_status join_siblings(grouper *c) {
+static hwb_status join_siblings(hwb__units *c) {
     const hwb_graph *g = c->g;
     hwb_id *reader = malloc((size_t)(g->count + 1) * sizeof *reader);
     if (!reader) return hwb_fail(g->ctx, HWB_ENOMEM, "out of memory while compiling");
@@ -345,36 +223,15 @@ static hwb_status join_siblings(grouper *c) {
     return st;
 }
 
-static hwb_status fuse_groups(const hwb_graph *g, hwb__groups *q, const int *uses) {
-    size_t n = (size_t)q->n_units + 1;
-    grouper c = {.g = g,
-                 .q = q,
-                 .uses = uses,
-                 .members = calloc(n, sizeof *c.members),
-                 .n_members = calloc(n, sizeof *c.n_members),
-                 .straddle = calloc((size_t)g->count + 1, sizeof *c.straddle),
-                 .seen = calloc(n, sizeof *c.seen),
-                 .stack = calloc(n, sizeof *c.stack)};
-    hwb_status st = c.members && c.n_members && c.straddle && c.seen && c.stack
-                        ? HWB_OK
-                        : hwb_fail(g->ctx, HWB_ENOMEM, "out of memory while compiling");
-    for (hwb_id id = 0; id < g->count && st == HWB_OK; id++) {
-        int u = q->unit[id];
-        if (u < 0) continue;
-        c.members[u] = malloc(sizeof(hwb_id));
-        if (!c.members[u]) st = hwb_fail(g->ctx, HWB_ENOMEM, "out of memory while compiling");
-        else c.members[u][0] = id;
-        c.n_members[u] = 1;
-        if (st == HWB_OK) count_straddle(&c, u, 1);
-    }
+static hwb_status merge_units(const hwb_graph *g, hwb__groups *q, const int *uses, bool pairs,
+                              const hwb_device *follows) {
+    hwb__units c;
+    hwb_status st = hwb__units_new(&c, g, q, uses);
     if (st == HWB_OK) st = join_producers(&c);
     if (st == HWB_OK) st = join_siblings(&c);
-    for (int u = 0; c.members && u < q->n_units; u++) free(c.members[u]);
-    free(c.members);
-    free(c.n_members);
-    free(c.straddle);
-    free(c.seen);
-    free(c.stack);
+    if (st == HWB_OK && pairs) st = pair_sums(&c);
+    if (st == HWB_OK && follows) st = hwb__follow(&c, follows);
+    hwb__units_free(&c);
     return st;
 }
 
@@ -390,7 +247,7 @@ static void count_uses(const hwb_graph *g, const hwb__groups *q, int *uses) {
 }
 
 hwb_status hwb__group(const hwb_graph *g, hwb__groups *q, int n_out, const hwb_id *outputs,
-                      bool fuse, bool pairs) {
+                      bool fuse, bool pairs, const hwb_device *follows) {
     size_t n = (size_t)g->count + 1;
     int *uses = calloc(n, sizeof *uses);
     *q = (hwb__groups){.count = g->count,
@@ -410,6 +267,9 @@ hwb_status hwb__group(const hwb_graph *g, hwb__groups *q, int n_out, const hwb_i
     hwb__graph_mark_needed(g, n_out, outputs, q->needed);
     find_stages(g, q->stage);
     count_uses(g, q, uses);
+    for (hwb_id id = 0; id < g->count; id++)
+        if (q->needed[id] && g->nodes[id]->op == HWB_OP_INPUT && q->stage[id] >= HWB_ROLE_TANGENT)
+            q->tangents = true;
     for (hwb_id id = 0; id < g->count; id++) {
         q->alias[id] = is_alias(g, id) ? q->alias[g->nodes[id]->in[0]] : id;
         q->add_to[id] = q->pair[id] = HWB_NONE;
@@ -417,13 +277,12 @@ hwb_status hwb__group(const hwb_graph *g, hwb__groups *q, int n_out, const hwb_i
     for (int i = 0; i < n_out; i++) q->output[q->alias[outputs[i]]] = q->output[outputs[i]] = true;
     if (fuse) accumulate_sums(g, q, uses);
     for (hwb_id id = 0; id < g->count; id++) { /* aliases of aliases */
-        q->alias[id] = value_of(q, id);
+        q->alias[id] = hwb__root(q, id);
         bool own = q->needed[id] && q->alias[id] == id &&
                    (hwb_op_family(g->nodes[id]->op) != HWB_FAMILY_LEAF);
         q->unit[id] = own ? q->n_units++ : -1;
     }
-    if (fuse) st = fuse_groups(g, q, uses);
-    if (pairs && st == HWB_OK) pair_sums(g, q);
+    if (fuse) st = merge_units(g, q, uses, pairs, follows);
 done:
     free(uses);
     if (st != HWB_OK) hwb__groups_free(q);

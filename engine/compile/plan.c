@@ -23,7 +23,7 @@ typedef struct planner {
     int *n_members;
     int *place_in_order; /* unit -> step number, -1 = not scheduled, -2 = under way */
     int n_order, *order; /* units in schedule order */
-    bool *outside;       /* root node is read outside its unit */
+    bool *outside;       /* root node is read outside its unit, or asked for */
     bool fuse;
 } planner;
 
@@ -71,9 +71,11 @@ static void mark_outside_uses(planner *c) {
         if (c->q.add_to[id] != HWB_NONE) c->outside[c->q.add_to[id]] = true;
         for (int i = 0; i < c->g->nodes[id]->n_in; i++) {
             hwb_id v = root(c, c->g->nodes[id]->in[i]);
-            if (c->q.unit[v] != u || v != c->g->nodes[id]->in[i]) c->outside[v] = true;
+            if (c->q.unit[v] != u || !hwb__same_value(c->g, c->g->nodes[id]->in[i], v))
+                c->outside[v] = true;
         }
     }
+    for (hwb_id id = 0; id < c->g->count; id++) c->outside[id] |= c->q.output[id];
 }
 
 /* Depth first through producers (an explicit stack: graphs can be deep). */
@@ -210,11 +212,12 @@ static hwb_status make_fused(planner *c, hwb__step *s, int u) {
     if (!stored) return oom(c);
     for (int m = 0; m < c->n_members[u]; m++) {
         hwb_id id = c->members[u][m];
-        if (c->outside[id] || c->q.output[id]) stored[n_stored++] = id;
+        if (c->outside[id]) stored[n_stored++] = id;
     }
     hwb__step tmp = {0};
     hwb_status st =
-        hwb__fuse_step(c->g, &c->q, c->n_members[u], c->members[u], n_stored, stored, &tmp, ins);
+        hwb__fuse_step(c->g, &c->q, HWB_NONE, c->n_members[u], c->members[u], n_stored, stored,
+                       &tmp, ins);
     s->fused = tmp.fused;
     s->instr = tmp.instr;
     s->fout = tmp.fout;
@@ -237,18 +240,66 @@ static hwb_status make_single(planner *c, hwb__step *s, int u) {
     if (c->n_members[u] == 2 && c->q.pair[id] == HWB_NONE) id = c->members[u][1];
     const hwb__node *n = c->g->nodes[id];
     hwb_id in[65];
-    int n_in = 0;
-    s->macs = macs_of(c, n);
-    if (c->q.pair[id] != HWB_NONE) {
-        const hwb__node *first = c->g->nodes[c->q.pair[id]];
-        for (int i = 0; i < first->n_in; i++) in[n_in++] = first->in[i];
-        s->macs += macs_of(c, first);
-    }
-    for (int i = 0; i < n->n_in; i++) in[n_in++] = n->in[i];
-    if (c->q.add_to[id] != HWB_NONE) in[n_in++] = c->q.add_to[id];
+    int n_in = n->n_in;
+    memcpy(in, n->in, (size_t)n_in * sizeof *in);
+    if (hwb__is_conv(n->op)) n_in = hwb__conv_inputs(c->g, &c->q, id, in);
     s->op = n->op;
+    s->exact = hwb__exact(c->g, &c->q, id);
     HWB_TRY(alloc_step(c, s, n_in, 1));
     return connect(c, s, in, &id);
+}
+
+/* What a convolution adds to is read for the last time: the first result of its shape that the
+ * group stores takes its memory. */
+static void store_onto(planner *c, hwb__step *s, hwb_id conv, const hwb_id *stored) {
+    hwb_id onto = c->q.add_to[conv];
+    for (int i = 0; i < s->n_out && onto != HWB_NONE; i++)
+        if (stored[i] == conv) return;
+    for (int i = 0; i < s->n_out && onto != HWB_NONE; i++) {
+        const hwb__node *n = c->g->nodes[stored[i]], *m = c->g->nodes[onto];
+        if (n->dtype != m->dtype || !hwb_shape_equal(&n->shape, &m->shape)) continue;
+        c->q.add_to[stored[i]] = onto;
+        return;
+    }
+}
+
+/* Convolutions, and the group that follows them. */
+static hwb_status make_following(planner *c, hwb__step *s, int u) {
+    hwb_id in[HWB_FUSED_MAX_IN + 5], conv, *stored = malloc((size_t)c->n_members[u] * sizeof *in);
+    if (!stored) return oom(c);
+    hwb__step tmp = {0};
+    hwb_status st = hwb__follow_step(c->g, &c->q, c->n_members[u], c->members[u], c->outside, &tmp,
+                                     &conv, in, stored);
+    s->fused = tmp.fused;
+    s->instr = tmp.instr;
+    s->fout = tmp.fout;
+    s->op = tmp.op;
+    if (st == HWB_OK) {
+        s->node = conv;
+        s->exact = hwb__exact(c->g, &c->q, conv);
+        st = alloc_step(c, s, tmp.n_in, tmp.n_out);
+    }
+    if (st == HWB_OK) {
+        store_onto(c, s, conv, stored);
+        st = connect(c, s, in, stored);
+    }
+    free(stored);
+    return st;
+}
+
+static hwb_status make_step(planner *c, hwb__step *s, int u) {
+    int convs = 0, n = c->n_members[u];
+    for (int m = 0; m < n; m++) {
+        const hwb__node *node = c->g->nodes[c->members[u][m]];
+        convs += hwb__is_conv(node->op);
+        s->macs += macs_of(c, node);
+    }
+    s->n_nodes = n;
+    s->n_pointwise = 0;
+    if (convs && convs < n) s->n_pointwise = n - convs;
+    else if (c->fuse && hwb__fusible(c->g, c->members[u][0])) s->n_pointwise = n;
+    if (!s->n_pointwise) return make_single(c, s, u);
+    return convs ? make_following(c, s, u) : make_fused(c, s, u);
 }
 
 static hwb_status make_steps(planner *c) {
@@ -259,9 +310,7 @@ static hwb_status make_steps(planner *c) {
         hwb__step *s = &c->p->steps[c->p->n_steps++];
         s->node = c->members[u][c->n_members[u] - 1];
         s->stage = (uint8_t)unit_stage(c, u);
-        s->n_nodes = c->n_members[u];
-        if (c->fuse && hwb__fusible(c->g, c->members[u][0])) HWB_TRY(make_fused(c, s, u));
-        else HWB_TRY(make_single(c, s, u));
+        HWB_TRY(make_step(c, s, u));
         if (s->stage > c->p->last_stage) c->p->last_stage = s->stage;
     }
     return HWB_OK;
@@ -360,9 +409,9 @@ static void planner_free(planner *c) {
 }
 
 hwb_status hwb__plan_make(const hwb_graph *g, hwb__plan **out, int n_out, const hwb_id *outputs,
-                          bool fuse, bool pairs, size_t align) {
+                          bool fuse, bool pairs, const hwb_device *follows, size_t align) {
     planner c = {.g = g, .fuse = fuse};
-    hwb_status st = hwb__group(g, &c.q, n_out, outputs, fuse, pairs);
+    hwb_status st = hwb__group(g, &c.q, n_out, outputs, fuse, pairs, follows);
     if (st != HWB_OK) return st;
     c.p = calloc(1, sizeof *c.p);
     c.outside = calloc((size_t)g->count + 1, sizeof *c.outside);

@@ -33,7 +33,8 @@ static void put_step(FILE *f, const hwb_program *p, int k) {
         put_place(f, &p->plan->values[s->out[i]]);
     }
     fprintf(f, "  <- %d inputs", s->n_in);
-    if (s->op == HWB_OP_FUSED) fprintf(f, ", %d operations", s->n_nodes);
+    if (s->fused)
+        fprintf(f, ", %s%d operations", s->op == HWB_OP_FUSED ? "" : "then ", s->n_pointwise);
     if (slot->device->backend->kernel_name)
         fprintf(f, "  {%s: %s}", slot->device->backend->name,
                 slot->device->backend->kernel_name(slot->device->state, slot->kernel));

@@ -49,18 +49,6 @@ static hwb_status run_passes(hwb_ctx *ctx, hwb_program *p, hwb_graph *g, int n_o
 
 /* ---- kernels ----------------------------------------------------------------------- */
 
-/* A forward pass that is differentiated along tangents decides on which side of its kinks
- * (ReLU, max-pool) the derivatives are taken: one unit on the other side is another Hessian,
- * so its values are rounded as little as possible.  What follows is linear in the tangents. */
-static bool decides_masks(const hwb_program *p, const hwb__step *s) {
-    bool tangents = false;
-    for (int i = 0; i < p->plan->n_leaves; i++) {
-        const hwb__node *n = p->graph->nodes[p->plan->leaves[i].node];
-        tangents = tangents || (n->op == HWB_OP_INPUT && n->attrs.role == HWB_ROLE_TANGENT);
-    }
-    return tangents && s->op == HWB_OP_CONV && s->stage < HWB_ROLE_TANGENT;
-}
-
 static hwb_status prepare(hwb_ctx *ctx, hwb_program *p, int k) {
     const hwb__step *s = &p->plan->steps[k];
     hwb__kernel_slot *slot = &p->slots[k];
@@ -74,7 +62,7 @@ static hwb_status prepare(hwb_ctx *ctx, hwb_program *p, int k) {
     d.out = s->out_desc;
     d.fused = s->fused;
     d.stable = s->stable;
-    d.exact = decides_masks(p, s);
+    d.exact = s->exact;
     d.scope = hwb_graph_scope(p->graph, s->node);
     slot->device = p->device;
     if (!p->device->backend->supports(p->device->state, &d)) {
@@ -137,9 +125,8 @@ static void count_info(hwb_program *p, int graph_nodes) {
         const hwb__step *s = &p->plan->steps[k];
         info->kernels_in_stage[s->stage]++;
         info->macs[s->stage] += s->macs;
-        if (s->op != HWB_OP_FUSED) continue;
-        info->fused_groups++;
-        info->fused_nodes += s->n_nodes;
+        info->fused_groups += s->fused != NULL;
+        info->fused_nodes += s->n_pointwise;
     }
     for (int i = 0; i < p->plan->n_leaves; i++)
         if (p->feeds[i].role == HWB_ROLE_CONST && p->feeds[i].given)
@@ -171,10 +158,12 @@ hwb_status hwb_compile(hwb_ctx *ctx, hwb_program **out, const hwb_graph *g, int 
              hwb_device_open(ctx, &p->device, o->device ? o->device : hwb_get_device(ctx)));
     HWB_GOTO(fail, st, hwb_device_open(ctx, &p->ref, "ref"));
     HWB_GOTO(fail, st, run_passes(ctx, p, (hwb_graph *)g, n_out, outs, o));
+    bool follows = p->device->backend->epilogues && !o->no_fuse && !o->no_epilogues;
     HWB_GOTO(fail, st,
              hwb__plan_make(p->graph, &p->plan, n_out, outs,
                             !o->no_fuse && p->device->backend->fuses,
-                            !o->no_fuse && p->device->backend->pairs, p->device->backend->align));
+                            !o->no_fuse && p->device->backend->pairs, follows ? p->device : NULL,
+                            p->device->backend->align));
     HWB_GOTO(fail, st, make_feeds(ctx, p));
     p->slots = calloc((size_t)p->plan->n_steps + 1, sizeof *p->slots);
     p->results = calloc((size_t)p->plan->n_outputs + 1, sizeof *p->results);

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/cpu/cpu_after_i.h"
 #include "backend/cpu/cpu_vec_i.h"
 #include "backend/cpu/cpu_wino_i.h"
 
@@ -47,7 +48,9 @@ static const family fused = {hwb__cpu_fused_supports, hwb__cpu_fused_prepare};
 
 static const family *family_of(const hwb_kdesc *desc) {
     const family *f = &families[desc->op];
-    if (f->supports && f->supports(desc)) return f;
+    hwb_vdesc result;
+    const hwb_kdesc alone = hwb__cpu_conv_alone(desc, &result);
+    if (f->supports && f->supports(&alone)) return f;
     return fused.supports(desc) ? &fused : NULL;
 }
 
@@ -136,8 +139,15 @@ static void use_threads(int threads) {
     if (omp_get_max_threads() != threads) omp_set_num_threads(threads);
 }
 
+/* A group follows what computes its result piece by piece. */
+static bool takes_after(const hwb__cpu_state *state, const hwb_kdesc *desc) {
+    if (!hwb__cpu_after_supports(desc)) return false;
+    const hwb__conv_geom g = hwb__conv_geom_of(desc);
+    return !desc->exact && hwb__cpu_wino_takes(state, &g);
+}
+
 static bool cpu_supports(void *state, const hwb_kdesc *desc) {
-    (void)state;
+    if (desc->fused && desc->op != HWB_OP_FUSED && !takes_after(state, desc)) return false;
     return family_of(desc) != NULL;
 }
 

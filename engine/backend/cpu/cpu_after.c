@@ -48,7 +48,7 @@ static void operands(const hwb_kdesc *desc, hwb_vdesc in[HWB_FUSED_MAX_IN]) {
 
 hwb_kdesc hwb__cpu_conv_alone(const hwb_kdesc *desc, hwb_vdesc *result) {
     hwb_kdesc conv = *desc;
-    if (!desc->fused) return conv;
+    if (!desc->fused || desc->op == HWB_OP_FUSED) return conv;
     *result = (hwb_vdesc){desc->fused->dtype, desc->fused->space};
     conv.n_in = own_inputs(desc);
     conv.n_out = 1;
@@ -75,7 +75,7 @@ bool hwb__cpu_after_supports(const hwb_kdesc *desc) {
     const int64_t *dim = f->space.dim;
     for (int i = 0; i < f->n_in + f->n_out; i++) {
         const hwb_shape *s = i < f->n_in ? &in[i].shape : &desc->out[i - f->n_in].shape;
-        bool h = s->dim[n - 3] == dim[n - 3], w = s->dim[n - 2] == dim[n - 2];
+        bool h = dim[n - 3] > 1 && s->dim[n - 3] > 1, w = dim[n - 2] > 1 && s->dim[n - 2] > 1;
         if (h != w && dim[n - 3] > 1 && dim[n - 2] > 1) return false;
         if (i >= f->n_in && f->out[i - f->n_in].reduce && (h || w)) return false;
     }
