@@ -61,9 +61,9 @@ return {
       final[r] = history[#history].mu
 
       -- 2. which blocks?  The same batch, each block's diagonal block of H alone
-      for b, name in ipairs(study.resnet20_blocks(s.model)) do
-        local B = power_iteration(H:block(name), run.seed + r, args.block_iterations)
-        blocks[b] = blocks[b] or { block = name, values = {}, changes = {} }
+      for b, block in ipairs(H:blocks(study.resnet20_blocks(s.model))) do
+        local B = power_iteration(block, run.seed + r, args.block_iterations)
+        blocks[b] = blocks[b] or { block = block.name, values = {}, changes = {} }
         local last, before = B[#B].mu, B[#B - 1].mu
         blocks[b].values[r] = last
         blocks[b].changes[r] = math.abs(last - before) / math.abs(last)

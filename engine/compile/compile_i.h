@@ -36,7 +36,7 @@ typedef struct hwb__groups {
     hwb_id *alias;   /* node -> node whose value it shares (itself if none) */
     hwb_id *add_to;  /* conv node -> node whose value it adds to its result, or NONE */
     hwb_id *pair;    /* conv node -> a like one whose result is added, in the same unit, or NONE */
-    uint8_t *stage; /* node -> hwb_role */
+    uint16_t *stage; /* node -> hwb_role */
     bool *needed;
     bool *output;  /* node (after alias) is asked for */
     bool tangents; /* some input is one */
@@ -103,14 +103,14 @@ typedef struct hwb__value {
     int index;     /* leaf number or output number */
     size_t offset; /* bytes into that memory */
     size_t bytes;
-    uint8_t stage;
+    uint16_t stage;
     int first, last; /* steps between which it lives, within its stage */
 } hwb__value;
 
 typedef struct hwb__step {
     hwb_id node; /* the node, or the last node of a fused group */
     hwb_op op;   /* FUSED for groups */
-    uint8_t stage;
+    uint16_t stage;
     int n_in, n_out;
     int *in, *out;      /* value numbers */
     hwb_vdesc *in_desc; /* as the kernel sees them (a reshape is only a description) */
@@ -147,7 +147,7 @@ typedef struct hwb__plan {
     hwb__output *outputs;
     int n_outputs;
     size_t arena_bytes, kept_bytes;
-    int last_stage;
+    int last_stage; /* at most HWB_ROLE_TANGENT unless several tangents are run apart */
 } hwb__plan;
 
 /* pairs: sums of two convolutions are one kernel; follows: the device whose convolutions groups

@@ -40,13 +40,18 @@ const hwb_shape *hwb__fuse_space(const hwb_graph *g, hwb_id id) {
     return n->op == HWB_OP_SUM ? &g->nodes[n->in[0]]->shape : &n->shape;
 }
 
-static void find_stages(const hwb_graph *g, uint8_t *stage) {
+static hwb_status find_stages(const hwb_graph *g, uint16_t *stage) {
     for (hwb_id id = 0; id < g->count; id++) {
         const hwb__node *n = g->nodes[id];
-        stage[id] = n->op == HWB_OP_INPUT ? (uint8_t)n->attrs.role : 0;
+        stage[id] = n->op == HWB_OP_INPUT ? (uint16_t)n->attrs.role : 0;
         for (int i = 0; i < n->n_in; i++)
             if (stage[n->in[i]] > stage[id]) stage[id] = stage[n->in[i]];
+        for (int i = 0; i < n->n_in; i++)
+            if (stage[n->in[i]] >= HWB_ROLE_TANGENT && stage[n->in[i]] < stage[id])
+                return hwb_fail(g->ctx, HWB_EARG, "%s mixes tangents that are run apart",
+                                hwb_op_name(n->op));
     }
+    return HWB_OK;
 }
 
 /* ---- sums into convolutions ----------------------------------------------------------- */
@@ -68,7 +73,8 @@ static bool can_accumulate(const hwb_graph *g, const hwb__groups *q, const int *
 static int preferred(const hwb_graph *g, const hwb__groups *q, const hwb__node *sum) {
     int stage[2] = {HWB_ROLE_COUNT, HWB_ROLE_COUNT};
     for (int i = 0; i < 2; i++)
-        if (hwb__is_conv(g->nodes[sum->in[i]]->op)) stage[i] = q->stage[g->nodes[sum->in[i]]->in[1]];
+        if (hwb__is_conv(g->nodes[sum->in[i]]->op))
+            stage[i] = q->stage[g->nodes[sum->in[i]]->in[1]];
     return stage[0] < stage[1] ? 0 : 1;
 }
 
@@ -255,7 +261,7 @@ hwb_status hwb__group(const hwb_graph *g, hwb__groups *q, int n_out, const hwb_i
                        .alias = malloc(n * sizeof *q->alias),
                        .add_to = malloc(n * sizeof *q->add_to),
                        .pair = malloc(n * sizeof *q->pair),
-                       .stage = calloc(n, 1),
+                       .stage = calloc(n, sizeof *q->stage),
                        .needed = calloc(n, 1),
                        .output = calloc(n, 1)};
     hwb_status st = HWB_OK;
@@ -265,7 +271,7 @@ hwb_status hwb__group(const hwb_graph *g, hwb__groups *q, int n_out, const hwb_i
         goto done;
     }
     hwb__graph_mark_needed(g, n_out, outputs, q->needed);
-    find_stages(g, q->stage);
+    HWB_GOTO(done, st, find_stages(g, q->stage));
     count_uses(g, q, uses);
     for (hwb_id id = 0; id < g->count; id++)
         if (q->needed[id] && g->nodes[id]->op == HWB_OP_INPUT && q->stage[id] >= HWB_ROLE_TANGENT)

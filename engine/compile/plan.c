@@ -3,7 +3,7 @@
  *
  * Units (group.c) are put in order: by stage, and topologically within a stage.
  * Each result gets a place: the result tensor itself when it is asked for and
- * made in the last stage; program memory kept between runs when a later stage
+ * made in the last stage, or with tangents; program memory kept between runs when a later stage
  * reads it; else a slot in the arena, which all stages share and in which slots
  * are reused by lifetime (first fit).  place.c makes exceptions.
  */
@@ -127,10 +127,12 @@ static hwb_status make_order(planner *c) {
     c->place_in_order = malloc((size_t)n * sizeof *c->place_in_order);
     hwb_status st = stack && next && c->order && c->place_in_order ? HWB_OK : oom(c);
     for (int u = 0; st == HWB_OK && u < n; u++) c->place_in_order[u] = -1;
-    for (int stage = 0; st == HWB_OK && stage < HWB_ROLE_COUNT; stage++)
+    for (int stage = 0, last = 0; st == HWB_OK && stage <= last; stage++)
         for (hwb_id id = 0; id < c->g->count && st == HWB_OK; id++) {
             int u = c->q.unit[id];
-            if (u >= 0 && unit_stage(c, u) == stage) st = schedule_from(c, u, stack, next);
+            if (u < 0) continue;
+            if (unit_stage(c, u) > last) last = unit_stage(c, u);
+            if (unit_stage(c, u) == stage) st = schedule_from(c, u, stack, next);
         }
     free(stack);
     free(next);
@@ -215,9 +217,8 @@ static hwb_status make_fused(planner *c, hwb__step *s, int u) {
         if (c->outside[id]) stored[n_stored++] = id;
     }
     hwb__step tmp = {0};
-    hwb_status st =
-        hwb__fuse_step(c->g, &c->q, HWB_NONE, c->n_members[u], c->members[u], n_stored, stored,
-                       &tmp, ins);
+    hwb_status st = hwb__fuse_step(c->g, &c->q, HWB_NONE, c->n_members[u], c->members[u], n_stored,
+                                   stored, &tmp, ins);
     s->fused = tmp.fused;
     s->instr = tmp.instr;
     s->fout = tmp.fout;
@@ -309,7 +310,7 @@ static hwb_status make_steps(planner *c) {
         int u = c->order[k];
         hwb__step *s = &c->p->steps[c->p->n_steps++];
         s->node = c->members[u][c->n_members[u] - 1];
-        s->stage = (uint8_t)unit_stage(c, u);
+        s->stage = (uint16_t)unit_stage(c, u);
         HWB_TRY(make_step(c, s, u));
         if (s->stage > c->p->last_stage) c->p->last_stage = s->stage;
     }
@@ -328,7 +329,8 @@ static hwb_status make_outputs(planner *c, int n_out, const hwb_id *outputs) {
         o->desc = desc_of(c->g, outputs[i]);
         HWB_TRY(value_for(c, &o->value, outputs[i]));
         hwb__value *v = &p->values[o->value];
-        if (v->place == HWB__AT_ARENA && v->stage == p->last_stage) {
+        bool ends = v->stage == p->last_stage || v->stage >= HWB_ROLE_TANGENT;
+        if (v->place == HWB__AT_ARENA && ends) {
             v->place = HWB__AT_OUTPUT;
             v->index = i;
             o->direct = true;

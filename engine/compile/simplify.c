@@ -18,6 +18,8 @@
 
 hwb_status hwb__copy_leaf(const hwb_graph *from, hwb_id id, hwb_graph *to, hwb_id *out) {
     const hwb__node *n = from->nodes[id];
+    if (n->op == HWB_OP_FILL && n->attrs.key)
+        return hwb__graph_own_zeros(to, out, n->dtype, n->shape);
     if (n->op == HWB_OP_FILL) return hwb_graph_fill(to, out, n->dtype, n->shape, n->attrs.value);
     if (n->op == HWB_OP_CONSTANT) return hwb_graph_constant(to, out, n->tensor);
     HWB_TRY(hwb_graph_input(to, out, (hwb_role)n->attrs.role, n->dtype, n->shape, n->name));

@@ -13,6 +13,8 @@
  *
  * One batch is held: the primal pass and its adjoints are computed once and
  * reused for every vector.  Several batches are passed over for every apply.
+ * Blocks that were made together share the primal pass, and the passes over several
+ * batches when their products are asked for together.
  *
  * With several ranks (comm/comm.h) each takes its part of every batch and the
  * results of all K vectors are added up in one exchange, so that every rank gets
@@ -71,6 +73,18 @@ HWB_API hwb_status hwb_curvature_block(hwb_ctx *ctx, hwb_curvature **out, hwb_cu
  * operator is block-diagonal over samples and carries the mean's factor 1/N. */
 HWB_API hwb_status hwb_curvature_activation(hwb_ctx *ctx, hwb_curvature **out, hwb_curvature *whole,
                                             const char *name);
+/* n blocks, or n activations, whose products share the primal pass: its kept values are what
+ * all of them need, and each has tangents of its own.  For sweeps over them: a block alone
+ * keeps less.  out[n]: new refs. */
+HWB_API hwb_status hwb_curvature_blocks(hwb_ctx *ctx, hwb_curvature **out, hwb_curvature *whole,
+                                        int n, const char *const *names);
+HWB_API hwb_status hwb_curvature_activations(hwb_ctx *ctx, hwb_curvature **out,
+                                             hwb_curvature *whole, int n, const char *const *names);
+/* Members of such a family (borrowed) for solvers of many operators; hwb_curvature_apart
+ * frees what it made, also after a failure. */
+HWB_API hwb_status hwb_curvature_together(hwb_ctx *ctx, hwb_linop_set *out, int n,
+                                          hwb_curvature *const *members);
+HWB_API void hwb_curvature_apart(hwb_linop_set *set);
 HWB_API hwb_curvature *hwb_curvature_retain(hwb_curvature *c);
 HWB_API void hwb_curvature_release(hwb_curvature *c);
 

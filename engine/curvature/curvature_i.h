@@ -22,38 +22,89 @@ typedef struct hwb__shared {
 } hwb__shared;
 
 /* A compiled program for one batch shape and number of vectors; K = 0 is the
- * gradient program (outputs loss, gradient), K = HWB__LOSS_ONLY that of the loss. */
+ * gradient program (outputs loss, gradient), K = HWB__LOSS_ONLY that of the loss.
+ * With vectors, output i is the product of member i of a family with v[i]. */
 enum { HWB__LOSS_ONLY = -1 };
 typedef struct hwb__cached {
     hwb_shape x_shape, y_shape;
     hwb_dtype x_dtype, y_dtype;
     int64_t k;
     hwb_program *program;
-    hwb_id x, y, v, tap;
+    hwb_id x, y, *v;
 } hwb__cached;
 
-struct hwb_curvature {
-    hwb_linop op; /* first: the operator is the curvature object */
-    int refs;
-    hwb__shared *shared;
+/* Programs in the order in which they were made; past some the oldest go. */
+typedef struct hwb__programs {
+    hwb__cached *list;
+    int n;
+} hwb__programs;
+
+/* What an operator is with respect to: parameters, or an activation. */
+typedef struct hwb__member {
     char *name;
     int *parameters;
     int n_parameters;
     bool activation; /* `name` is a tap */
-    hwb_shape tap_shape;
-    hwb__cached *cached;
-    int n_cached;
+    int64_t n;       /* elements in all */
+} hwb__member;
+
+/* Operators on one source whose products are the outputs of one program, each with
+ * tangents of its own behind one primal pass.  An operator by itself is a family of one. */
+typedef struct hwb__family {
+    int refs;
+    hwb__shared *shared;
+    int n;
+    hwb__member *member;
+    hwb__programs products;
+} hwb__family;
+
+struct hwb_curvature {
+    hwb_linop op; /* first: the operator is the curvature object */
+    int refs;
+    hwb__family *family;
+    int index; /* its place in the family, whose are: */
+    hwb__shared *shared;
+    const char *name;
+    const int *parameters;
+    int n_parameters;
+    bool activation;
+    hwb__programs own; /* gradient and loss */
 };
 
-/* Build and compile the program of c for these inputs (assemble.c). */
-hwb_status hwb__assemble(hwb_ctx *ctx, hwb_curvature *c, int64_t k, hwb_tensor *x, hwb_tensor *y,
-                         hwb__cached *out);
+/* Build and compile (assemble.c): products of all members with k vectors, or the gradient or
+ * loss (k < 1) of member `only`. */
+hwb_status hwb__assemble(hwb_ctx *ctx, hwb__family *f, int only, int64_t k, hwb_tensor *x,
+                         hwb_tensor *y, hwb__cached *out);
+/* Sizes of the members' activations, by a trace alone. */
+hwb_status hwb__find_activations(hwb_ctx *ctx, hwb__family *f);
 
-/* Count samples and batches; hold the batch when there is only one (curvature.c). */
-hwb_status hwb__curvature_survey(hwb_ctx *ctx, hwb__shared *s);
+/* ---- programs.c --------------------------------------------------------------------- */
+
+/* c's program for k vectors (its family's when k > 0), made if there is none; borrowed
+ * until the next call. */
+hwb_status hwb__program_for(hwb_ctx *ctx, hwb_curvature *c, int64_t k, hwb_tensor *x, hwb_tensor *y,
+                            hwb__cached **out);
+void hwb__programs_free(hwb__programs *p);
+/* How many of `want` vectors at once stay under the memory budget. */
+hwb_status hwb__vectors_at_once(hwb_ctx *ctx, hwb_curvature *c, int64_t want, int64_t *k);
+/* Run c's program for k on one batch; v is NULL for the gradient (k = 0) and the loss. */
+hwb_status hwb__run_batch(hwb_ctx *ctx, hwb_curvature *c, int64_t k, hwb_tensor *x, hwb_tensor *y,
+                          hwb_tensor *v, hwb_tensor **outs);
 /* The mean loss of one batch with the weights as they are, finite or not. new ref */
 hwb_status hwb__curvature_loss(hwb_ctx *ctx, hwb_curvature *c, hwb_tensor *x, hwb_tensor *y,
                                hwb_tensor **loss);
+
+/* ---- product.c ---------------------------------------------------------------------- */
+
+/* hwb_linop's apply. */
+hwb_status hwb__curvature_apply(hwb_ctx *ctx, hwb_linop *self, hwb_tensor **out,
+                                const hwb_tensor *v);
+/* hwb_linop_set's, for operators of one family: one pass over a source of several batches. */
+hwb_status hwb__curvature_apply_all(hwb_ctx *ctx, int64_t n, hwb_linop *const *op,
+                                    const hwb_tensor *const *v, hwb_tensor **out);
+
+/* Count samples and batches; hold the batch when there is only one (source.c). */
+hwb_status hwb__curvature_survey(hwb_ctx *ctx, hwb__shared *s);
 
 /* ---- ranks (parts.c) ---------------------------------------------------------------- */
 

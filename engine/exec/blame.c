@@ -17,8 +17,9 @@ static int64_t first_bad(hwb_dtype dtype, const void *data, int64_t n) {
     return -1;
 }
 
-static hwb_status bad_leaf(hwb_ctx *ctx, hwb_program *p) {
+static hwb_status bad_leaf(hwb_ctx *ctx, hwb_program *p, int only) {
     for (int i = 0; i < p->plan->n_leaves; i++) {
+        if (!hwb__stage_wanted(p, p->feeds[i].role, only)) continue;
         hwb_tensor *t = p->feeds[i].dense;
         hwb_dtype dtype = hwb_tensor_dtype(t);
         if (!hwb_dtype_is_float(dtype)) continue;
@@ -69,12 +70,18 @@ static hwb_status check_step(hwb_ctx *ctx, hwb_program *p, int k) {
     return HWB_OK;
 }
 
-hwb_status hwb__blame(hwb_ctx *ctx, hwb_program *p, int output) {
-    HWB_TRY(bad_leaf(ctx, p));
+static hwb_status find_step(hwb_ctx *ctx, hwb_program *p, int only) {
     for (int k = 0; k < p->plan->n_steps; k++) {
+        if (!hwb__stage_wanted(p, p->plan->steps[k].stage, only)) continue;
         HWB_TRY(hwb_check_interrupt(ctx));
         HWB_TRY(hwb__run_step(ctx, p, k));
         HWB_TRY(check_step(ctx, p, k));
     }
+    return HWB_OK;
+}
+
+hwb_status hwb__blame(hwb_ctx *ctx, hwb_program *p, int output, int only) {
+    HWB_TRY(bad_leaf(ctx, p, only));
+    HWB_TRY(find_step(ctx, p, only));
     return hwb_fail(ctx, HWB_ENUMERIC, "result %d is not finite", output + 1);
 }

@@ -55,12 +55,16 @@ char *hwb_program_dump(const hwb_program *p) {
     fprintf(f, "memory: arena %.2f MiB, kept between runs %.2f MiB, constants %.2f MiB\n",
             (double)info->arena_bytes / 1048576.0, (double)info->kept_bytes / 1048576.0,
             (double)info->constant_bytes / 1048576.0);
-    for (int stage = 0; stage < HWB_ROLE_COUNT; stage++) {
-        if (!info->kernels_in_stage[stage]) continue;
-        fprintf(f, "stage %s: %d kernels, %.3f G multiply-adds\n", stage_names[stage],
-                info->kernels_in_stage[stage], (double)info->macs[stage] / 1e9);
-        for (int k = 0; k < p->plan->n_steps; k++)
-            if (p->plan->steps[k].stage == stage) put_step(f, p, k);
+    for (int stage = 0; stage < p->n_stages; stage++) {
+        const hwb__stage *s = &p->stages[stage];
+        double macs = 0;
+        if (s->first == s->end) continue;
+        for (int k = s->first; k < s->end; k++) macs += (double)p->plan->steps[k].macs;
+        fprintf(f, "stage %s", stage_names[stage < HWB_ROLE_TANGENT ? stage : HWB_ROLE_TANGENT]);
+        if (p->n_stages > HWB_ROLE_COUNT && stage >= HWB_ROLE_TANGENT)
+            fprintf(f, " %d", stage - HWB_ROLE_TANGENT + 1);
+        fprintf(f, ": %d kernels, %.3f G multiply-adds\n", s->end - s->first, macs / 1e9);
+        for (int k = s->first; k < s->end; k++) put_step(f, p, k);
     }
     fclose(f);
     return text;

@@ -33,11 +33,17 @@ HWB_API void hwb_program_release(hwb_program *p);
  * Ids that the program does not need are accepted and ignored. */
 HWB_API hwb_status hwb_program_set(hwb_ctx *ctx, hwb_program *p, hwb_id input, hwb_tensor *t);
 
+/* Forget the value of an input. */
+HWB_API void hwb_program_unset(hwb_program *p, hwb_id input);
+
 /* Run; outs[i] = new ref of outputs[i].  Stages whose inputs have not changed
  * since the last run (same tensor, same version) are not rerun.  HWB_ENUMERIC
  * names the first operation and layer that made a non-finite value when an
  * output is not finite and checks are on (hwb_program_check). */
 HWB_API hwb_status hwb_program_run(hwb_ctx *ctx, hwb_program *p, hwb_tensor **outs);
+/* Run what output `i` needs, and of several tangents that are run apart (hwb_role) its own
+ * alone: the others need no value then.  *out = new ref of outputs[i]. */
+HWB_API hwb_status hwb_program_run_one(hwb_ctx *ctx, hwb_program *p, int i, hwb_tensor **out);
 /* Write into given dense tensors instead of new ones (NULL entries are made new). */
 HWB_API hwb_status hwb_program_run_into(hwb_ctx *ctx, hwb_program *p, hwb_tensor **outs);
 /* Search for non-finite values when an output is one (default on). */
@@ -46,8 +52,9 @@ HWB_API void hwb_program_check_finite(hwb_program *p, bool on);
 typedef struct hwb_program_info {
     int nodes, kernels, fused_groups, fused_nodes;
     size_t arena_bytes, kept_bytes, constant_bytes;
-    int64_t macs[HWB_ROLE_COUNT]; /* multiply-adds of each stage */
+    int64_t macs[HWB_ROLE_COUNT]; /* multiply-adds of each stage; of several tangents in all */
     int kernels_in_stage[HWB_ROLE_COUNT];
+    int prepared;                   /* kernels that are not shared with an earlier step */
     int64_t runs[HWB_ROLE_COUNT];   /* times each stage ran */
     double seconds[HWB_ROLE_COUNT]; /* in total */
     double compile_seconds;

@@ -10,6 +10,7 @@
 typedef struct hwb__kernel_slot {
     hwb_device *device; /* which backend took it: the program's, or ref */
     hwb_kernel *kernel;
+    bool shared; /* an earlier step's kernel */
     const void **in;
     void **out;
     uint64_t *versions;
@@ -30,9 +31,17 @@ typedef struct hwb__feed {
     uint64_t seen;                /* version of `given` when last fed */
     uint64_t generation;          /* grows whenever the contents change */
     int64_t classes, class_shift; /* of hwb__node */
-    uint8_t role;
+    uint16_t role;
     char *name;
 } hwb__feed;
+
+typedef struct hwb__stage {
+    int first, end;       /* its steps */
+    uint64_t generation;  /* of what it made last */
+    bool done;            /* kept values are valid */
+    bool warm;            /* ran since the last trim */
+    hwb_capture *capture; /* the stage recorded, with these pointers */
+} hwb__stage;
 
 struct hwb_program {
     int refs;
@@ -44,16 +53,28 @@ struct hwb_program {
     hwb__feed *feeds; /* one a leaf of the plan */
     hwb_id *external; /* graph id given by the user -> leaf number or -1 */
     int n_external;
-    uint64_t stage_generation[HWB_ROLE_COUNT];
+    hwb__stage *stages; /* by hwb_role; one for each of several tangents */
+    int n_stages;
     uint64_t generation;
-    bool stage_done[HWB_ROLE_COUNT]; /* kept values are valid */
     void *arena, *kept;
-    void **results;                       /* on such a device: one buffer an output */
-    hwb_capture *capture[HWB_ROLE_COUNT]; /* a stage recorded, with these pointers */
-    bool warm[HWB_ROLE_COUNT], plain;     /* ran since the last trim; recording failed */
+    void **results; /* on such a device: one buffer an output */
+    bool plain;     /* recording failed */
     bool check_finite, time_kernels;
     hwb_program_info info;
 };
+
+/* ---- kernels ------------------------------------------------------------------- */
+
+/* What step k is to the backend; borrows from the plan. */
+void hwb__describe_step(const hwb_program *p, int k, hwb_kdesc *d);
+
+/* Steps with the same description, and the same values where inputs are stable, take one
+ * kernel: of the tangents of many blocks most are the same (share.c). */
+typedef struct hwb__sharing hwb__sharing;
+hwb_status hwb__sharing_new(hwb_ctx *ctx, const hwb_program *p, hwb__sharing **out);
+/* An earlier step whose kernel does for step k, or -1; steps come in order. */
+int hwb__sharing_find(hwb__sharing *s, int k);
+void hwb__sharing_free(hwb__sharing *s);
 
 /* ---- devices with their own memory ------------------------------------------- */
 
@@ -73,7 +94,9 @@ void hwb__drop_captures(hwb_program *p);
 
 /* Run one step whose pointers are set. */
 hwb_status hwb__run_step(hwb_ctx *ctx, hwb_program *p, int k);
-/* After a non-finite output: run again step by step and name the culprit. */
-hwb_status hwb__blame(hwb_ctx *ctx, hwb_program *p, int output);
+/* The stage runs for output `only` (-1: for all). */
+bool hwb__stage_wanted(const hwb_program *p, int stage, int only);
+/* After a non-finite output: run again step by step, as for `only`, and name the culprit. */
+hwb_status hwb__blame(hwb_ctx *ctx, hwb_program *p, int output, int only);
 
 #endif

@@ -49,23 +49,30 @@ static hwb_status run_passes(hwb_ctx *ctx, hwb_program *p, hwb_graph *g, int n_o
 
 /* ---- kernels ----------------------------------------------------------------------- */
 
-static hwb_status prepare(hwb_ctx *ctx, hwb_program *p, int k) {
+void hwb__describe_step(const hwb_program *p, int k, hwb_kdesc *d) {
+    const hwb__step *s = &p->plan->steps[k];
+    memset(d, 0, sizeof *d);
+    d->op = s->op;
+    d->attrs = p->graph->nodes[s->node]->attrs;
+    d->n_in = s->n_in;
+    d->n_out = s->n_out;
+    d->in = s->in_desc;
+    d->out = s->out_desc;
+    d->fused = s->fused;
+    d->stable = s->stable;
+    d->exact = s->exact;
+    d->scope = hwb_graph_scope(p->graph, s->node);
+}
+
+static hwb_status prepare(hwb_ctx *ctx, hwb_program *p, hwb__sharing *sharing, int k) {
     const hwb__step *s = &p->plan->steps[k];
     hwb__kernel_slot *slot = &p->slots[k];
     hwb_kdesc d;
-    memset(&d, 0, sizeof d);
-    d.op = s->op;
-    d.attrs = p->graph->nodes[s->node]->attrs;
-    d.n_in = s->n_in;
-    d.n_out = s->n_out;
-    d.in = s->in_desc;
-    d.out = s->out_desc;
-    d.fused = s->fused;
-    d.stable = s->stable;
-    d.exact = s->exact;
-    d.scope = hwb_graph_scope(p->graph, s->node);
+    hwb__describe_step(p, k, &d);
     slot->device = p->device;
-    if (!p->device->backend->supports(p->device->state, &d)) {
+    int twin = hwb__sharing_find(sharing, k);
+    if (twin >= 0) slot->device = p->slots[twin].device;
+    else if (!p->device->backend->supports(p->device->state, &d)) {
         if (!p->device->backend->host)
             return hwb_fail(ctx, HWB_EUNSUPPORTED, "%s has no kernel for %s of %s",
                             p->device->backend->name, hwb_op_name(s->op),
@@ -76,6 +83,12 @@ static hwb_status prepare(hwb_ctx *ctx, hwb_program *p, int k) {
     slot->out = calloc((size_t)s->n_out + 1, sizeof *slot->out);
     slot->versions = calloc((size_t)s->n_in + 1, sizeof *slot->versions);
     if (!slot->in || !slot->out || !slot->versions) return oom(ctx);
+    if (twin >= 0) {
+        slot->kernel = p->slots[twin].kernel;
+        slot->shared = true;
+        return HWB_OK;
+    }
+    p->info.prepared++;
     hwb_status st = slot->device->backend->prepare(ctx, slot->device->state, &slot->kernel, &d);
     if (st == HWB_OK) return HWB_OK;
     return hwb_fail_in(ctx, st, "preparing %s", hwb_op_name(s->op));
@@ -86,7 +99,7 @@ static hwb_status prepare(hwb_ctx *ctx, hwb_program *p, int k) {
 static hwb_status feed_from_node(hwb_ctx *ctx, hwb__feed *f, const hwb_graph *g, hwb_id id) {
     const hwb__node *n = g->nodes[id];
     f->external = id;
-    f->role = n->op == HWB_OP_INPUT ? (uint8_t)n->attrs.role : 0;
+    f->role = n->op == HWB_OP_INPUT ? (uint16_t)n->attrs.role : 0;
     f->name = strdup(n->name ? n->name : "");
     if (!f->name) return oom(ctx);
     f->classes = n->classes;
@@ -113,6 +126,38 @@ static hwb_status make_feeds(hwb_ctx *ctx, hwb_program *p) {
     return HWB_OK;
 }
 
+/* ---- stages, slots --------------------------------------------------------------------- */
+
+/* Steps come in the order of their stages. */
+static hwb_status make_stages(hwb_ctx *ctx, hwb_program *p) {
+    p->n_stages = p->plan->last_stage + 1;
+    for (int i = 0; i < p->plan->n_leaves; i++)
+        if (p->feeds[i].role >= p->n_stages) p->n_stages = p->feeds[i].role + 1;
+    if (p->n_stages < HWB_ROLE_COUNT) p->n_stages = HWB_ROLE_COUNT;
+    p->stages = calloc((size_t)p->n_stages, sizeof *p->stages);
+    if (!p->stages) {
+        p->n_stages = 0;
+        return oom(ctx);
+    }
+    for (int s = 0, k = 0; s < p->n_stages; s++) {
+        p->stages[s].first = k;
+        while (k < p->plan->n_steps && p->plan->steps[k].stage == s) k++;
+        p->stages[s].end = k;
+    }
+    return HWB_OK;
+}
+
+static hwb_status make_kernels(hwb_ctx *ctx, hwb_program *p) {
+    hwb__sharing *sharing = NULL;
+    p->slots = calloc((size_t)p->plan->n_steps + 1, sizeof *p->slots);
+    p->results = calloc((size_t)p->plan->n_outputs + 1, sizeof *p->results);
+    if (!p->slots || !p->results) return oom(ctx);
+    hwb_status st = hwb__sharing_new(ctx, p, &sharing);
+    for (int k = 0; st == HWB_OK && k < p->plan->n_steps; k++) st = prepare(ctx, p, sharing, k);
+    hwb__sharing_free(sharing);
+    return st;
+}
+
 /* ---- all of it ------------------------------------------------------------------------- */
 
 static void count_info(hwb_program *p, int graph_nodes) {
@@ -123,8 +168,9 @@ static void count_info(hwb_program *p, int graph_nodes) {
     info->kept_bytes = p->plan->kept_bytes;
     for (int k = 0; k < p->plan->n_steps; k++) {
         const hwb__step *s = &p->plan->steps[k];
-        info->kernels_in_stage[s->stage]++;
-        info->macs[s->stage] += s->macs;
+        int role = s->stage < HWB_ROLE_TANGENT ? s->stage : HWB_ROLE_TANGENT;
+        info->kernels_in_stage[role]++;
+        info->macs[role] += s->macs;
         info->fused_groups += s->fused != NULL;
         info->fused_nodes += s->n_pointwise;
     }
@@ -165,10 +211,8 @@ hwb_status hwb_compile(hwb_ctx *ctx, hwb_program **out, const hwb_graph *g, int 
                             !o->no_fuse && p->device->backend->pairs, follows ? p->device : NULL,
                             p->device->backend->align));
     HWB_GOTO(fail, st, make_feeds(ctx, p));
-    p->slots = calloc((size_t)p->plan->n_steps + 1, sizeof *p->slots);
-    p->results = calloc((size_t)p->plan->n_outputs + 1, sizeof *p->results);
-    if (!p->slots || !p->results) HWB_GOTO(fail, st, oom(ctx));
-    for (int k = 0; k < p->plan->n_steps; k++) HWB_GOTO(fail, st, prepare(ctx, p, k));
+    HWB_GOTO(fail, st, make_stages(ctx, p));
+    HWB_GOTO(fail, st, make_kernels(ctx, p));
     count_info(p, g->count);
     p->info.compile_seconds = hwb_seconds() - start;
     free(outs);
@@ -197,13 +241,14 @@ void hwb_program_release(hwb_program *p) {
     hwb_program_trim(p);
     for (int k = 0; p->slots && k < p->plan->n_steps; k++) {
         hwb__kernel_slot *s = &p->slots[k];
-        if (s->kernel) s->device->backend->kernel_free(s->device->state, s->kernel);
+        if (s->kernel && !s->shared) s->device->backend->kernel_free(s->device->state, s->kernel);
         free(s->in);
         free(s->out);
         free(s->versions);
     }
     for (int i = 0; p->feeds && i < p->plan->n_leaves; i++) free_feed(p, &p->feeds[i]);
     free(p->feeds);
+    free(p->stages);
     free(p->results);
     free(p->slots);
     free(p->external);

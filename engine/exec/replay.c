@@ -16,39 +16,40 @@ static bool can_record(const hwb_program *p) {
 }
 
 void hwb__drop_captures(hwb_program *p) {
-    for (int s = 0; s < HWB_ROLE_COUNT; s++) {
-        if (p->capture[s]) p->device->backend->capture_free(p->device->state, p->capture[s]);
-        p->capture[s] = NULL;
-        p->warm[s] = false;
+    for (int s = 0; s < p->n_stages; s++) {
+        hwb__stage *stage = &p->stages[s];
+        if (stage->capture) p->device->backend->capture_free(p->device->state, stage->capture);
+        stage->capture = NULL;
+        stage->warm = false;
     }
 }
 
-static hwb_status run_steps(hwb_ctx *ctx, hwb_program *p, int stage, bool interruptible) {
-    for (int k = 0; k < p->plan->n_steps; k++) {
-        if (p->plan->steps[k].stage != stage) continue;
+static hwb_status run_steps(hwb_ctx *ctx, hwb_program *p, const hwb__stage *stage,
+                            bool interruptible) {
+    for (int k = stage->first; k < stage->end; k++) {
         if (interruptible) HWB_TRY(hwb_check_interrupt(ctx));
         HWB_TRY(hwb__run_step(ctx, p, k));
     }
     return HWB_OK;
 }
 
-static hwb_status refresh(hwb_ctx *ctx, hwb_program *p, int stage) {
+static hwb_status refresh(hwb_ctx *ctx, hwb_program *p, const hwb__stage *stage) {
     const hwb_backend *b = p->device->backend;
-    for (int k = 0; b->refresh && k < p->plan->n_steps; k++) {
+    for (int k = stage->first; b->refresh && k < stage->end; k++) {
         hwb__kernel_slot *s = &p->slots[k];
-        if (p->plan->steps[k].stage == stage && p->plan->steps[k].stable)
+        if (p->plan->steps[k].stable)
             HWB_TRY(b->refresh(ctx, p->device->state, s->kernel, s->in, s->versions));
     }
     return HWB_OK;
 }
 
 /* A device that cannot record this stage runs it plainly from now on. */
-static hwb_status record(hwb_ctx *ctx, hwb_program *p, int stage) {
+static hwb_status record(hwb_ctx *ctx, hwb_program *p, hwb__stage *stage) {
     const hwb_backend *b = p->device->backend;
     hwb_status st = b->capture_begin(ctx, p->device->state);
     if (st == HWB_OK) {
         st = run_steps(ctx, p, stage, false);
-        hwb_status end = b->capture_end(ctx, p->device->state, &p->capture[stage]);
+        hwb_status end = b->capture_end(ctx, p->device->state, &stage->capture);
         if (st == HWB_OK) st = end;
     }
     if (st == HWB_OK) return HWB_OK;
@@ -57,15 +58,16 @@ static hwb_status record(hwb_ctx *ctx, hwb_program *p, int stage) {
     return run_steps(ctx, p, stage, true);
 }
 
-hwb_status hwb__run_stage(hwb_ctx *ctx, hwb_program *p, int stage) {
+hwb_status hwb__run_stage(hwb_ctx *ctx, hwb_program *p, int index) {
+    hwb__stage *stage = &p->stages[index];
     HWB_TRY(hwb_check_interrupt(ctx));
-    if (!can_record(p) || !p->warm[stage]) {
+    if (!can_record(p) || !stage->warm) {
         HWB_TRY(run_steps(ctx, p, stage, true));
-        p->warm[stage] = true;
+        stage->warm = true;
         return HWB_OK;
     }
     HWB_TRY(refresh(ctx, p, stage));
-    if (!p->capture[stage]) HWB_TRY(record(ctx, p, stage));
-    if (!p->capture[stage]) return HWB_OK; /* ran plainly */
-    return p->device->backend->capture_run(ctx, p->device->state, p->capture[stage]);
+    if (!stage->capture) HWB_TRY(record(ctx, p, stage));
+    if (!stage->capture) return HWB_OK; /* ran plainly */
+    return p->device->backend->capture_run(ctx, p->device->state, stage->capture);
 }

@@ -36,6 +36,15 @@ hwb_status hwb_program_set(hwb_ctx *ctx, hwb_program *p, hwb_id input, hwb_tenso
     return HWB_OK;
 }
 
+void hwb_program_unset(hwb_program *p, hwb_id input) {
+    int leaf = input >= 0 && input < p->n_external ? p->external[input] : -1;
+    if (leaf < 0) return;
+    hwb__feed *f = &p->feeds[leaf];
+    hwb_tensor_release(f->given);
+    hwb_tensor_release(f->dense);
+    f->given = f->dense = NULL;
+}
+
 /* Class numbers must name classes of the output. */
 static hwb_status check_classes(hwb_ctx *ctx, const hwb__feed *f) {
     int64_t n = f->classes ? hwb_tensor_numel(f->dense) : 0;
@@ -50,10 +59,20 @@ static hwb_status check_classes(hwb_ctx *ctx, const hwb__feed *f) {
     return HWB_OK;
 }
 
-/* Bring every leaf up to date; mark the stages that must run again. */
-static hwb_status feed_all(hwb_ctx *ctx, hwb_program *p, bool *dirty) {
+/* The stage that makes output i. */
+static int stage_of_output(const hwb_program *p, int i) {
+    return p->plan->values[p->plan->outputs[i].value].stage;
+}
+
+bool hwb__stage_wanted(const hwb_program *p, int stage, int only) {
+    return stage < HWB_ROLE_TANGENT || only < 0 || stage == stage_of_output(p, only);
+}
+
+/* Bring every wanted leaf up to date; mark the stages that must run again. */
+static hwb_status feed_all(hwb_ctx *ctx, hwb_program *p, int only, bool *dirty) {
     for (int i = 0; i < p->plan->n_leaves; i++) {
         hwb__feed *f = &p->feeds[i];
+        if (!hwb__stage_wanted(p, f->role, only)) continue;
         if (!f->given) return hwb_fail(ctx, HWB_EARG, "input \"%s\" has no value", f->name);
         if (f->dense && f->seen == hwb_tensor_version(f->given)) continue;
         hwb_tensor_release(f->dense);
@@ -68,7 +87,7 @@ static hwb_status feed_all(hwb_ctx *ctx, hwb_program *p, bool *dirty) {
         if (!on_host(p)) HWB_TRY(hwb__feed_upload(ctx, p, f));
         f->seen = hwb_tensor_version(f->given);
         f->generation = ++p->generation;
-        for (int s = f->role; s < HWB_ROLE_COUNT; s++) dirty[s] = true;
+        dirty[f->role] = true;
     }
     return HWB_OK;
 }
@@ -98,7 +117,7 @@ void hwb_program_trim(hwb_program *p) {
     for (int i = 0; p->results && p->plan && i < p->plan->n_outputs; i++) drop(p, &p->results[i]);
     for (int i = 0; p->feeds && !on_host(p) && i < p->plan->n_leaves; i++)
         hwb__feed_drop_device(p, &p->feeds[i]);
-    memset(p->stage_done, 0, sizeof p->stage_done);
+    for (int s = 0; s < p->n_stages; s++) p->stages[s].done = false;
 }
 
 static void *address(hwb_program *p, int value, void *const *outs) {
@@ -117,7 +136,7 @@ static void *address(hwb_program *p, int value, void *const *outs) {
 static uint64_t generation_of(const hwb_program *p, int value) {
     const hwb__value *v = &p->plan->values[value];
     return v->place == HWB__AT_INPUT ? p->feeds[v->index].generation
-                                     : p->stage_generation[v->stage];
+                                     : p->stages[v->stage].generation;
 }
 
 /* ---- steps ----------------------------------------------------------------------------- */
@@ -137,8 +156,8 @@ hwb_status hwb__run_step(hwb_ctx *ctx, hwb_program *p, int k) {
     return hwb_fail_in(ctx, st, "%s%s%s", hwb_op_name(step->op), *scope ? " in " : "", scope);
 }
 
-static void set_pointers(hwb_program *p, void *const *outs) {
-    for (int k = 0; k < p->plan->n_steps; k++) {
+static void set_pointers(hwb_program *p, const hwb__stage *stage, void *const *outs) {
+    for (int k = stage->first; k < stage->end; k++) {
         const hwb__step *step = &p->plan->steps[k];
         hwb__kernel_slot *s = &p->slots[k];
         for (int i = 0; i < step->n_in; i++) {
@@ -150,25 +169,29 @@ static void set_pointers(hwb_program *p, void *const *outs) {
 }
 
 static hwb_status run_stages(hwb_ctx *ctx, hwb_program *p, const bool *dirty, void *const *outs) {
-    for (int s = 0; s < HWB_ROLE_COUNT; s++)
-        if (dirty[s]) p->stage_generation[s] = ++p->generation;
-    set_pointers(p, outs);
-    for (int s = 0; s < HWB_ROLE_COUNT; s++) {
-        if (!dirty[s] || p->info.kernels_in_stage[s] == 0) continue;
+    for (int s = 0; s < p->n_stages; s++) {
+        hwb__stage *stage = &p->stages[s];
+        if (!dirty[s]) continue;
+        stage->generation = ++p->generation;
+        if (stage->first == stage->end) continue;
+        int role = s < HWB_ROLE_TANGENT ? s : HWB_ROLE_TANGENT;
         double start = hwb_seconds();
+        set_pointers(p, stage, outs);
         HWB_TRY(hwb__run_stage(ctx, p, s));
-        p->stage_done[s] = true;
-        p->info.runs[s]++;
-        p->info.seconds[s] += hwb_seconds() - start;
+        stage->done = true;
+        p->info.runs[role]++;
+        p->info.seconds[role] += hwb_seconds() - start;
     }
     return HWB_OK;
 }
 
 /* ---- results ------------------------------------------------------------------------------ */
 
-static hwb_status make_results(hwb_ctx *ctx, hwb_program *p, hwb_tensor **outs, void **data) {
+static hwb_status make_results(hwb_ctx *ctx, hwb_program *p, int only, hwb_tensor **outs,
+                               void **data) {
     const hwb__plan *plan = p->plan;
     for (int i = 0; i < plan->n_outputs; i++) {
+        if (only >= 0 && i != only) continue;
         const hwb_vdesc *d = &plan->outputs[i].desc;
         if (outs[i]) {
             if (hwb_tensor_dtype(outs[i]) != d->dtype || !hwb_tensor_is_contiguous(outs[i]) ||
@@ -177,18 +200,21 @@ static hwb_status make_results(hwb_ctx *ctx, hwb_program *p, hwb_tensor **outs, 
         } else {
             HWB_TRY(hwb_tensor_new(ctx, &outs[i], d->dtype, d->shape));
         }
-        if (on_host(p)) data[i] = hwb_tensor_data(outs[i]);
-        else if (plan->outputs[i].direct) {
-            HWB_TRY(own_memory(ctx, p, &p->results[i], hwb_tensor_bytes(outs[i])));
-            data[i] = p->results[i];
-        }
+        const hwb__value *v = &plan->values[plan->outputs[i].value];
+        if (v->place != HWB__AT_OUTPUT) continue;
+        int at = v->index; /* where two outputs are one value: the first of them */
+        if (data[at]) continue;
+        if (!on_host(p)) HWB_TRY(own_memory(ctx, p, &p->results[at], hwb_tensor_bytes(outs[i])));
+        data[at] = on_host(p) ? hwb_tensor_data(outs[i]) : p->results[at];
     }
     return HWB_OK;
 }
 
-static hwb_status copy_results(hwb_ctx *ctx, hwb_program *p, hwb_tensor **outs, void **data) {
+static hwb_status copy_results(hwb_ctx *ctx, hwb_program *p, int only, hwb_tensor **outs,
+                               void **data) {
     const hwb__plan *plan = p->plan;
     for (int i = 0; i < plan->n_outputs; i++) {
+        if (only >= 0 && i != only) continue;
         size_t bytes = hwb_tensor_bytes(outs[i]);
         const void *from = address(p, plan->outputs[i].value, data);
         if (!on_host(p))
@@ -201,48 +227,76 @@ static hwb_status copy_results(hwb_ctx *ctx, hwb_program *p, hwb_tensor **outs, 
     return HWB_OK;
 }
 
-static hwb_status check_results(hwb_ctx *ctx, hwb_program *p, hwb_tensor **outs) {
+static hwb_status check_results(hwb_ctx *ctx, hwb_program *p, int only, hwb_tensor **outs) {
     if (!p->check_finite) return HWB_OK;
-    for (int i = 0; i < p->plan->n_outputs; i++)
+    for (int i = 0; i < p->plan->n_outputs; i++) {
+        if (only >= 0 && i != only) continue;
         if (hwb_dtype_is_float(hwb_tensor_dtype(outs[i])) && !hwb_tensor_all_finite(outs[i]))
-            return hwb__blame(ctx, p, i);
+            return hwb__blame(ctx, p, i, only);
+    }
     return HWB_OK;
 }
 
-static hwb_status run(hwb_ctx *ctx, hwb_program *p, hwb_tensor **outs, void **data) {
-    bool dirty[HWB_ROLE_COUNT] = {false};
-    HWB_TRY(own_memory(ctx, p, &p->kept, p->plan->kept_bytes));
-    HWB_TRY(own_memory(ctx, p, &p->arena, p->plan->arena_bytes));
-    HWB_TRY(feed_all(ctx, p, dirty));
-    for (int s = 0; s < HWB_ROLE_COUNT; s++)
-        dirty[s] = dirty[s] || (s && dirty[s - 1]) || !p->stage_done[s];
-    dirty[p->plan->last_stage] = true; /* results are written anew */
-    for (int s = 0; s < HWB_ROLE_COUNT; s++)
-        if (dirty[s]) p->stage_done[s] = p->info.kernels_in_stage[s] == 0;
-    HWB_TRY(make_results(ctx, p, outs, data));
-    HWB_TRY(run_stages(ctx, p, dirty, data));
-    HWB_TRY(copy_results(ctx, p, outs, data));
-    return check_results(ctx, p, outs);
+/* A stage runs when its own inputs or those of an earlier one changed; one that writes
+ * results runs always.  Of several tangents each waits for the stages before all of them. */
+static void mark_dirty(hwb_program *p, int only, bool *dirty) {
+    for (int s = 0; s < p->n_stages; s++) {
+        int before = s < HWB_ROLE_TANGENT ? s - 1 : HWB_ROLE_TANGENT - 1;
+        dirty[s] = dirty[s] || (s && dirty[before]) || !p->stages[s].done || s >= HWB_ROLE_TANGENT;
+        dirty[s] = (dirty[s] || s == p->plan->last_stage) && hwb__stage_wanted(p, s, only);
+    }
+    for (int s = 0; s < p->n_stages; s++)
+        if (dirty[s]) p->stages[s].done = p->stages[s].first == p->stages[s].end;
 }
 
-hwb_status hwb_program_run_into(hwb_ctx *ctx, hwb_program *p, hwb_tensor **outs) {
+/* Everything, or output `only` when that is not negative. */
+static hwb_status run(hwb_ctx *ctx, hwb_program *p, int only, hwb_tensor **outs, void **data,
+                      bool *dirty) {
+    HWB_TRY(own_memory(ctx, p, &p->kept, p->plan->kept_bytes));
+    HWB_TRY(own_memory(ctx, p, &p->arena, p->plan->arena_bytes));
+    HWB_TRY(feed_all(ctx, p, only, dirty));
+    mark_dirty(p, only, dirty);
+    HWB_TRY(make_results(ctx, p, only, outs, data));
+    HWB_TRY(run_stages(ctx, p, dirty, data));
+    HWB_TRY(copy_results(ctx, p, only, outs, data));
+    return check_results(ctx, p, only, outs);
+}
+
+static hwb_status run_into(hwb_ctx *ctx, hwb_program *p, int only, hwb_tensor **outs) {
     int n = p->plan->n_outputs;
     hwb_tensor **made = calloc((size_t)n + 1, sizeof *made);
     void **data = calloc((size_t)n + 1, sizeof *data);
+    bool *dirty = calloc((size_t)p->n_stages, sizeof *dirty);
     hwb_status st = HWB_OK;
-    if (!made || !data) st = hwb_fail(ctx, HWB_ENOMEM, "out of memory");
+    if (!made || !data || !dirty) st = hwb_fail(ctx, HWB_ENOMEM, "out of memory");
     for (int i = 0; st == HWB_OK && i < n; i++) made[i] = outs[i];
-    if (st == HWB_OK) st = run(ctx, p, made, data);
+    if (st == HWB_OK) st = run(ctx, p, only, made, data, dirty);
     for (int i = 0; made && i < n; i++) {
         if (st == HWB_OK) outs[i] = made[i];
         else if (made[i] != outs[i]) hwb_tensor_release(made[i]);
     }
     free(made);
     free(data);
+    free(dirty);
     return st;
+}
+
+hwb_status hwb_program_run_into(hwb_ctx *ctx, hwb_program *p, hwb_tensor **outs) {
+    return run_into(ctx, p, -1, outs);
 }
 
 hwb_status hwb_program_run(hwb_ctx *ctx, hwb_program *p, hwb_tensor **outs) {
     for (int i = 0; i < p->plan->n_outputs; i++) outs[i] = NULL;
     return hwb_program_run_into(ctx, p, outs);
+}
+
+hwb_status hwb_program_run_one(hwb_ctx *ctx, hwb_program *p, int i, hwb_tensor **out) {
+    int n = p->plan->n_outputs;
+    if (i < 0 || i >= n) return hwb_fail(ctx, HWB_EARG, "output %d of %d", i, n);
+    hwb_tensor **outs = calloc((size_t)n, sizeof *outs);
+    if (!outs) return hwb_fail(ctx, HWB_ENOMEM, "out of memory");
+    hwb_status st = run_into(ctx, p, i, outs);
+    *out = outs[i];
+    free(outs);
+    return st;
 }

@@ -14,7 +14,8 @@ static void put_attrs(FILE *f, const hwb__node *n) {
     switch (n->op) {
     case HWB_OP_INPUT: {
         static const char *const roles[] = {"const", "param", "data", "tangent"};
-        fprintf(f, "%s \"%s\"", roles[a->role], n->name ? n->name : "");
+        fprintf(f, "%s \"%s\"", roles[a->role < HWB_ROLE_TANGENT ? a->role : HWB_ROLE_TANGENT],
+                n->name ? n->name : "");
         break;
     }
     case HWB_OP_FILL: fprintf(f, "%.9g", a->value); break;

@@ -248,6 +248,12 @@ hwb_status hwb_graph_fill(hwb_graph *g, hwb_id *out, hwb_dtype dtype, hwb_shape 
     return hwb_graph_node(g, out, HWB_OP_FILL, 0, NULL, &a);
 }
 
+hwb_status hwb__graph_own_zeros(hwb_graph *g, hwb_id *out, hwb_dtype dtype, hwb_shape shape) {
+    HWB_TRY(hwb_shape_check(g->ctx, &shape));
+    hwb_attrs a = leaf_attrs(g, dtype, shape);
+    return hwb_graph_node(g, out, HWB_OP_FILL, 0, NULL, &a);
+}
+
 hwb_status hwb_graph_bind(hwb_graph *g, hwb_id input, hwb_tensor *t) {
     hwb__node *n = g->nodes[input];
     HWB_ASSERT(n->op == HWB_OP_INPUT);
@@ -343,11 +349,8 @@ hwb_status hwb_graph_tap(hwb_graph *g, hwb_id *out, hwb_id x, const char *name) 
     tap->id = x;
     *out = x;
     if (!tap->wanted) return HWB_OK;
-    hwb_id delta;
-    HWB_TRY(
-        hwb_graph_input(g, &delta, HWB_ROLE_DATA, g->nodes[x]->dtype, g->nodes[x]->shape, name));
-    tap->id = delta;
-    return hwb_graph_node(g, out, HWB_OP_ADD, 2, (hwb_id[]){x, delta}, NULL);
+    HWB_TRY(hwb__graph_own_zeros(g, &tap->id, g->nodes[x]->dtype, g->nodes[x]->shape));
+    return hwb_graph_node(g, out, HWB_OP_ADD, 2, (hwb_id[]){x, tap->id}, NULL);
 }
 
 hwb_id hwb_graph_tap_input(const hwb_graph *g, const char *name) {

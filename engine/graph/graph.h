@@ -62,12 +62,12 @@ HWB_API const char *hwb_graph_scope(const hwb_graph *g, hwb_id id); /* "layer1.0
 /* ---- taps: named intermediate values --------------------------------------------------- */
 
 /* hwb_graph_tap marks a value (a layer's input, say).  When a tap of that name
- * was asked for before tracing, the value gets a zero input of its shape added
- * to it, so that derivatives with respect to the activation are derivatives
- * with respect to that input. */
+ * was asked for before tracing, the value gets zeros of its shape added to it that
+ * are a node of their own, so that derivatives with respect to the activation are
+ * derivatives with respect to them; the compiler drops the addition. */
 HWB_API hwb_status hwb_graph_want_tap(hwb_graph *g, const char *name);
 HWB_API hwb_status hwb_graph_tap(hwb_graph *g, hwb_id *out, hwb_id x, const char *name);
-/* The added input, or the marked value itself when none was asked for. */
+/* The added zeros, or the marked value itself when none was asked for. */
 HWB_API hwb_id hwb_graph_tap_input(const hwb_graph *g, const char *name); /* HWB_NONE if absent */
 
 /* ---- side effects: buffers that training updates (batch-norm statistics) ----------------- */

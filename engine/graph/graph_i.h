@@ -51,6 +51,9 @@ static inline hwb__node *hwb__node_at(const hwb_graph *g, hwb_id id) {
     return g->nodes[id];
 }
 
+/* Zeros that meet no other zeros: something to take derivatives for, which then vanishes. */
+hwb_status hwb__graph_own_zeros(hwb_graph *g, hwb_id *out, hwb_dtype dtype, hwb_shape shape);
+
 /* True for every node that (transitively) feeds one of `roots`; `mark` has
  * g->count entries and is filled here. */
 void hwb__graph_mark_needed(const hwb_graph *g, int n, const hwb_id *roots, bool *mark);

@@ -29,7 +29,9 @@ typedef enum hwb_family {
     HWB_FAMILY_INTERNAL
 } hwb_family;
 
-/* How often an input changes; a program is split into stages by it. */
+/* How often an input changes; a program is split into stages by it.  Tangents of several
+ * operators in one graph, which are run one at a time, have the roles HWB_ROLE_TANGENT,
+ * HWB_ROLE_TANGENT + 1, ...: each is a stage of its own. */
 typedef enum hwb_role { HWB_ROLE_CONST, HWB_ROLE_PARAM, HWB_ROLE_DATA, HWB_ROLE_TANGENT } hwb_role;
 enum { HWB_ROLE_COUNT = 4 };
 

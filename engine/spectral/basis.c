@@ -14,10 +14,9 @@ hwb_status hwb__op_check(hwb_ctx *ctx, const hwb_linop *op) {
     return HWB_OK;
 }
 
-hwb_status hwb__op_apply(hwb_ctx *ctx, hwb_linop *op, hwb_tensor **out, const hwb_tensor *v) {
-    HWB_TRY(hwb_check_interrupt(ctx));
-    hwb_tensor *w = NULL;
-    HWB_TRY(op->apply(ctx, op, &w, v));
+/* A product as solvers want it; takes w. */
+static hwb_status own_product(hwb_ctx *ctx, const hwb_linop *op, hwb_tensor **out, hwb_tensor *w,
+                              const hwb_tensor *v) {
     char want[HWB_SHAPE_TEXT], got[HWB_SHAPE_TEXT];
     hwb_status s = HWB_OK;
     if (!hwb_shape_equal(hwb_tensor_shape(w), hwb_tensor_shape(v)) ||
@@ -41,6 +40,32 @@ hwb_status hwb__op_apply(hwb_ctx *ctx, hwb_linop *op, hwb_tensor **out, const hw
     }
     *out = w;
     return HWB_OK;
+}
+
+hwb_status hwb__op_apply(hwb_ctx *ctx, hwb_linop *op, hwb_tensor **out, const hwb_tensor *v) {
+    hwb_tensor *w = NULL;
+    HWB_TRY(hwb_check_interrupt(ctx));
+    HWB_TRY(op->apply(ctx, op, &w, v));
+    return own_product(ctx, op, out, w, v);
+}
+
+hwb_status hwb__set_apply(hwb_ctx *ctx, hwb_linop_set *set, hwb_tensor **out,
+                          const hwb_tensor *const *v) {
+    HWB_TRY(hwb_check_interrupt(ctx));
+    HWB_TRY(set->apply(ctx, set, out, v));
+    hwb_status st = HWB_OK;
+    for (int64_t i = 0; i < set->n; i++) {
+        hwb_tensor *w = out[i];
+        out[i] = NULL;
+        if (!v[i]) continue;
+        if (st == HWB_OK) st = own_product(ctx, set->op[i], &out[i], w, v[i]);
+        else hwb_tensor_release(w);
+    }
+    for (int64_t i = 0; st != HWB_OK && i < set->n; i++) {
+        hwb_tensor_release(out[i]);
+        out[i] = NULL;
+    }
+    return st;
 }
 
 void *hwb__row(const hwb_tensor *t, int64_t n, int64_t i) {

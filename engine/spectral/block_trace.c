@@ -28,16 +28,22 @@ void hwb_block_trace_free(hwb_block_trace_result *r) {
     *r = (hwb_block_trace_result){0};
 }
 
+/* Bytes of vectors of all blocks together. */
+static const double MOST_HELD = 1 << 30;
+
 typedef struct pool {
     hwb_ctx *ctx;
     hwb_linop *op;
     const hwb_block_range *range;
-    const hwb_block_source *source;
+    hwb_linop_set *isolated;
     const hwb_block_trace_options *opt;
     hwb_block_trace_result *r;
     hwb__stat *joint, *iso; /* [blocks] */
     double *q;              /* [joint_probes][blocks] */
     double *share;          /* [blocks] weight of the joint mean, a/(a+b) */
+    int64_t *wanted;        /* [blocks] isolated probes of this round */
+    int64_t batch;          /* of a block that travel at once */
+    hwb_tensor **v, **w;    /* [blocks] */
     double spent;
 } pool;
 
@@ -108,33 +114,55 @@ static hwb_status joint_phase(pool *p) {
     return HWB_OK;
 }
 
-/* `count` more isolated probes on block l */
-static hwb_status isolate(pool *p, int64_t l, int64_t count) {
-    hwb_linop *op = NULL;
-    HWB_TRY(p->source->get(p->ctx, p->source->user, l, &op));
-    hwb_status s = hwb__op_check(p->ctx, op);
-    if (s == HWB_OK && op->n != p->range[l].len)
-        s = hwb_fail(p->ctx, HWB_ESHAPE, "block %lld: its operator has n = %lld, its range %lld",
-                     (long long)(l + 1), (long long)op->n, (long long)p->range[l].len);
-    while (s == HWB_OK && count > 0) {
-        int64_t k = count < p->opt->batch ? count : p->opt->batch;
-        hwb_tensor *v = NULL, *w = NULL;
-        s = hwb__probes(p->ctx, &v, op, p->opt->seed, HWB__PROBE_SIGN, 3 + (uint64_t)l, p->iso[l].m,
-                        k);
-        if (s == HWB_OK) s = hwb__op_apply(p->ctx, op, &w, v);
-        for (int64_t i = 0; s == HWB_OK && i < k; i++) {
-            double q = hwb__vec_dot(p->ctx, op->dtype, op->n, hwb__row(v, op->n, i),
-                                    hwb__row(w, op->n, i));
-            if (!isfinite(q)) s = hwb__not_finite(p->ctx, "isolated trace", p->iso[l].m);
-            hwb__stat_add(&p->iso[l], q);
-        }
-        hwb_tensor_release(v);
-        hwb_tensor_release(w);
-        p->r->hvps_isolated += k;
-        p->spent += (double)k * (p->opt->cost ? p->opt->cost[l] : 1);
-        count -= k;
+/* Some of block l's wanted probes, as many as travel at once. */
+static hwb_status draw(pool *p, int64_t l) {
+    int64_t k = p->wanted[l] < p->batch ? p->wanted[l] : p->batch;
+    return hwb__probes(p->ctx, &p->v[l], p->isolated->op[l], p->opt->seed, HWB__PROBE_SIGN,
+                       3 + (uint64_t)l, p->iso[l].m, k);
+}
+
+static hwb_status count(pool *p, int64_t l) {
+    const hwb_linop *op = p->isolated->op[l];
+    int64_t k = hwb_tensor_shape(p->v[l])->dim[0];
+    for (int64_t i = 0; i < k; i++) {
+        double q = hwb__vec_dot(p->ctx, op->dtype, op->n, hwb__row(p->v[l], op->n, i),
+                                hwb__row(p->w[l], op->n, i));
+        if (!isfinite(q)) return hwb__not_finite(p->ctx, "isolated trace", p->iso[l].m);
+        hwb__stat_add(&p->iso[l], q);
     }
-    if (p->source->put) p->source->put(p->source->user, l, op);
+    p->wanted[l] -= k;
+    p->r->hvps_isolated += k;
+    p->spent += (double)k * (p->opt->cost ? p->opt->cost[l] : 1);
+    return HWB_OK;
+}
+
+/* The products with all that was drawn. */
+static hwb_status multiply(pool *p) {
+    if (p->isolated->pass)
+        return hwb__set_apply(p->ctx, p->isolated, p->w, (const hwb_tensor *const *)p->v);
+    for (int64_t l = 0; l < p->r->blocks; l++)
+        if (p->v[l]) HWB_TRY(hwb__op_apply(p->ctx, p->isolated->op[l], &p->w[l], p->v[l]));
+    return HWB_OK;
+}
+
+/* The wanted isolated probes of all blocks. */
+static hwb_status isolate(pool *p) {
+    hwb_status s = HWB_OK;
+    for (bool any = true; any && s == HWB_OK;) {
+        any = false;
+        for (int64_t l = 0; s == HWB_OK && l < p->r->blocks; l++)
+            if (p->wanted[l] > 0) {
+                s = draw(p, l);
+                any = true;
+            }
+        if (any && s == HWB_OK) s = multiply(p);
+        for (int64_t l = 0; l < p->r->blocks; l++) {
+            if (s == HWB_OK && p->v[l]) s = count(p, l);
+            hwb_tensor_release(p->v[l]);
+            hwb_tensor_release(p->w[l]);
+            p->v[l] = p->w[l] = NULL;
+        }
+    }
     return s;
 }
 
@@ -174,17 +202,38 @@ static int64_t worst(const pool *p) {
     return best;
 }
 
+/* Probes of every block at once, with products and their sums in double. */
+static int64_t that_fit(const pool *p) {
+    double each = 0;
+    for (int64_t l = 0; l < p->r->blocks; l++)
+        each += (double)p->range[l].len * (2 * (double)hwb_dtype_size(p->op->dtype) + 8);
+    double most = MOST_HELD / each;
+    return most < 1 ? 1 : most < (double)p->opt->batch ? (int64_t)most : p->opt->batch;
+}
+
+static void tell(pool *p, int64_t l) {
+    int64_t done = 0;
+    for (int64_t i = 0; i < p->r->blocks; i++) done += p->r->converged[i];
+    char note[96];
+    snprintf(note, sizeof note, "block %lld: %.4g +- %.2g", (long long)(l + 1), p->r->mean[l],
+             p->r->se[l]);
+    hwb_progress(p->ctx, "block traces", done, p->r->blocks, note);
+}
+
+/* A round is one block's, the worst, or every block's: what a block is given depends on
+ * itself alone then, so that its probes are the same either way. */
 static hwb_status isolated_phase(pool *p) {
+    bool together = p->isolated->pass && p->opt->budget <= 0;
+    p->batch = together ? that_fit(p) : p->opt->batch;
     for (;;) {
-        int64_t l = worst(p), done = 0;
+        int64_t l = worst(p);
         if (l < 0) return HWB_OK;
-        HWB_TRY(isolate(p, l, wanted_probes(p, l)));
-        combine(p, l);
-        for (int64_t i = 0; i < p->r->blocks; i++) done += p->r->converged[i];
-        char note[96];
-        snprintf(note, sizeof note, "block %lld: %.4g +- %.2g", (long long)(l + 1), p->r->mean[l],
-                 p->r->se[l]);
-        hwb_progress(p->ctx, "block traces", done, p->r->blocks, note);
+        for (int64_t i = 0; i < p->r->blocks; i++)
+            p->wanted[i] = i == l || (together && !p->r->converged[i]) ? wanted_probes(p, i) : 0;
+        HWB_TRY(isolate(p));
+        for (int64_t i = 0; i < p->r->blocks; i++)
+            if (i == l || together) combine(p, i);
+        tell(p, l);
     }
 }
 
@@ -214,7 +263,7 @@ static void finish(pool *p) {
 }
 
 static hwb_status check(hwb_ctx *ctx, const hwb_linop *op, int64_t blocks,
-                        const hwb_block_range *range, const hwb_block_source *source,
+                        const hwb_block_range *range, const hwb_linop_set *isolated,
                         const hwb_block_trace_options *opt) {
     HWB_TRY(hwb__op_check(ctx, op));
     if (blocks < 1) return hwb_fail(ctx, HWB_EARG, "block traces: no blocks");
@@ -226,8 +275,7 @@ static hwb_status check(hwb_ctx *ctx, const hwb_linop *op, int64_t blocks,
     if (opt->joint_probes == 1)
         return hwb_fail(ctx, HWB_EARG,
                         "block traces: one joint probe has no error; take 0 or >= 2");
-    bool isolated = source && source->get && opt->max_isolated >= 2;
-    if (opt->joint_probes < 2 && !isolated)
+    if (opt->joint_probes < 2 && !(isolated && opt->max_isolated >= 2))
         return hwb_fail(ctx, HWB_EARG,
                         "block traces: two joint probes or isolated operators needed");
     for (int64_t l = 0; l < blocks; l++) {
@@ -235,6 +283,11 @@ static hwb_status check(hwb_ctx *ctx, const hwb_linop *op, int64_t blocks,
             return hwb_fail(ctx, HWB_ESHAPE, "block %lld: [%lld, +%lld) outside n = %lld",
                             (long long)(l + 1), (long long)range[l].start, (long long)range[l].len,
                             (long long)op->n);
+        if (isolated) HWB_TRY(hwb__op_check(ctx, isolated->op[l]));
+        if (isolated && isolated->op[l]->n != range[l].len)
+            return hwb_fail(
+                ctx, HWB_ESHAPE, "block %lld: its operator has n = %lld, its range %lld",
+                (long long)(l + 1), (long long)isolated->op[l]->n, (long long)range[l].len);
         if (opt->cost && !(opt->cost[l] > 0))
             return hwb_fail(ctx, HWB_EARG, "block %lld: cost must be positive", (long long)(l + 1));
     }
@@ -246,26 +299,34 @@ static hwb_status run(pool *p, int64_t blocks) {
     p->iso = hwb_calloc(p->ctx, (size_t)blocks * sizeof *p->iso);
     p->share = hwb_calloc(p->ctx, (size_t)blocks * sizeof *p->share);
     p->q = hwb_calloc(p->ctx, (size_t)(blocks * p->opt->joint_probes) * sizeof *p->q);
-    if (!p->joint || !p->iso || !p->share || !p->q) return HWB_ENOMEM;
+    p->wanted = hwb_calloc(p->ctx, (size_t)blocks * sizeof *p->wanted);
+    p->v = hwb_calloc(p->ctx, (size_t)blocks * sizeof *p->v);
+    p->w = hwb_calloc(p->ctx, (size_t)blocks * sizeof *p->w);
+    if (!p->joint || !p->iso || !p->share || !p->q || !p->wanted || !p->v || !p->w)
+        return HWB_ENOMEM;
     HWB_TRY(joint_phase(p));
+    if (p->opt->joint_done) p->opt->joint_done(p->opt->user);
     for (int64_t l = 0; l < blocks; l++) combine(p, l);
-    if (p->source && p->source->get) HWB_TRY(isolated_phase(p));
+    if (p->isolated) HWB_TRY(isolated_phase(p));
     finish(p);
     return HWB_OK;
 }
 
 hwb_status hwb_block_trace(hwb_ctx *ctx, hwb_block_trace_result *out, hwb_linop *op, int64_t blocks,
-                           const hwb_block_range *range, const hwb_block_source *source,
+                           const hwb_block_range *range, hwb_linop_set *isolated,
                            const hwb_block_trace_options *opt) {
-    HWB_TRY(check(ctx, op, blocks, range, source, opt));
+    HWB_TRY(check(ctx, op, blocks, range, isolated, opt));
     hwb_block_trace_result r;
     HWB_TRY(result_alloc(ctx, &r, blocks));
-    pool p = {.ctx = ctx, .op = op, .range = range, .source = source, .opt = opt, .r = &r};
+    pool p = {.ctx = ctx, .op = op, .range = range, .isolated = isolated, .opt = opt, .r = &r};
     hwb_status s = run(&p, blocks);
     hwb_free(p.joint);
     hwb_free(p.iso);
     hwb_free(p.share);
     hwb_free(p.q);
+    hwb_free(p.wanted);
+    hwb_free(p.v);
+    hwb_free(p.w);
     if (s != HWB_OK) {
         hwb_block_trace_free(&r);
         return s;

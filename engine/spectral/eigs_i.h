@@ -1,6 +1,8 @@
 /*
- * Private to the eigenvalue solvers: argument checks, the result's life, and
- * the per-iteration report (history, progress, the caller's step function).
+ * Private to the eigenvalue solvers: argument checks, the result's life, the
+ * per-iteration report (history, progress, the caller's step function), and the
+ * method as an object that is given products instead of asking for them, so that
+ * many solves can take turns.
  */
 #ifndef HWB_EIGS_I_H
 #define HWB_EIGS_I_H
@@ -8,6 +10,23 @@
 #include <stdio.h>
 
 #include "spectral/spectral_i.h"
+
+/* A solve in steps: take(vector's product) until it says done, then collect. */
+typedef struct hwb__eigs_method {
+    /* *z may be set on failure too; close it */
+    hwb_status (*open)(hwb_ctx *ctx, void **z, hwb_linop *op, const hwb_eigs_options *opt,
+                       hwb_eigs_result *r, int k);
+    const hwb_tensor *(*vector)(void *z);                         /* [1,n], borrowed until take */
+    hwb_status (*take)(void *z, hwb_tensor *product, bool *done); /* takes it, also on failure */
+    hwb_status (*collect)(void *z);
+    void (*close)(void *z);
+    /* vectors of n elements that a solve holds at most */
+    int64_t (*holds)(const hwb_linop *op, const hwb_eigs_options *opt, int k);
+} hwb__eigs_method;
+extern const hwb__eigs_method hwb__eigs_lanczos, hwb__eigs_power;
+
+hwb_status hwb__eigs_solve(hwb_ctx *ctx, hwb_eigs_result *out, hwb_linop *op,
+                           const hwb_eigs_options *opt, const hwb__eigs_method *method);
 
 hwb_status hwb__eigs_check(hwb_ctx *ctx, const hwb_linop *op, const hwb_eigs_options *opt);
 /* room for k pairs; the vectors are the solver's */

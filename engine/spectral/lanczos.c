@@ -44,19 +44,27 @@ static double key(hwb_which which, double x) { /* larger is more wanted */
     return which == HWB_WHICH_LA ? x : which == HWB_WHICH_SA ? -x : fabs(x);
 }
 
-static hwb_status setup(lanczos *z) {
-    hwb_ctx *ctx = z->ctx;
-    int64_t n = z->op->n, want = z->opt->max_basis;
+static int64_t basis_size(const hwb_linop *op, const hwb_eigs_options *opt, int k) {
+    int64_t n = op->n, want = opt->max_basis;
     if (want <= 0) {
         /* Up to about 1 GiB of basis, but never so few that restarts stall. */
-        int64_t fit = (int64_t)((double)(1 << 30) / ((double)n * hwb_dtype_size(z->op->dtype)));
-        int64_t most = z->k * 3 + 100, least = z->k * 2 + 10;
+        int64_t fit = (int64_t)((double)(1 << 30) / ((double)n * hwb_dtype_size(op->dtype)));
+        int64_t most = k * 3 + 100, least = k * 2 + 10;
         want = fit > most ? most : fit < least ? least : fit;
     }
-    if (want < z->k + 3) want = z->k + 3;
-    if (want > z->opt->maxiter) want = z->opt->maxiter;
-    if (want > n) want = n;
-    z->cap = want;
+    if (want < k + 3) want = k + 3;
+    if (want > opt->maxiter) want = opt->maxiter;
+    return want > n ? n : want;
+}
+
+static int64_t holds(const hwb_linop *op, const hwb_eigs_options *opt, int k) {
+    return basis_size(op, opt, k) + 1;
+}
+
+static hwb_status setup(lanczos *z) {
+    hwb_ctx *ctx = z->ctx;
+    int64_t n = z->op->n;
+    z->cap = basis_size(z->op, z->opt, z->k);
     HWB_TRY(hwb__basis_init(ctx, &z->v, z->op->dtype, n, z->cap + 1));
     size_t square = (size_t)(z->cap * z->cap) * sizeof(double);
     z->t = hwb_calloc(ctx, square);
@@ -67,7 +75,9 @@ static hwb_status setup(lanczos *z) {
     return z->t && z->s && z->theta && z->h && z->want ? HWB_OK : HWB_ENOMEM;
 }
 
-static void teardown(lanczos *z) {
+static void teardown(void *self) {
+    lanczos *z = self;
+    if (!z) return;
     hwb__basis_free(&z->v);
     hwb_tensor_release(z->next);
     hwb_free(z->t);
@@ -75,6 +85,7 @@ static void teardown(lanczos *z) {
     hwb_free(z->theta);
     hwb_free(z->h);
     hwb_free(z->want);
+    free(z);
 }
 
 /* v_1: random, or the sum of the normalised start rows plus 1 % noise */
@@ -108,10 +119,10 @@ done:
     return s;
 }
 
-/* One product: fills row m of T, leaves the remainder in z->next. */
-static hwb_status expand(lanczos *z) {
+/* One product, taken: fills row m of T, leaves the remainder in z->next. */
+static hwb_status expand(lanczos *z, hwb_tensor *product) {
     int64_t m = z->m;
-    HWB_TRY(hwb__op_apply(z->ctx, z->op, &z->next, z->v.t[m]));
+    z->next = product;
     z->r->hvps++;
     HWB_TRY(hwb__basis_project(z->ctx, &z->v, z->next, z->h, &z->beta));
     if (!isfinite(z->beta) || !isfinite(z->h[m]))
@@ -227,7 +238,8 @@ static hwb_status advance(lanczos *z) {
     return HWB_OK;
 }
 
-static hwb_status collect(lanczos *z) {
+static hwb_status collect(void *self) {
+    lanczos *z = self;
     hwb_eigs_result *r = z->r;
     int64_t n = z->op->n, m = z->m;
     int k = z->k < m ? z->k : (int)m;
@@ -269,41 +281,42 @@ static double norm_bound(const lanczos *z) {
     return fmax(z->r->norm_estimate, fabs(z->t[j * z->cap + j]));
 }
 
-static hwb_status run(lanczos *z) {
-    HWB_TRY(setup(z));
-    HWB_TRY(first_vector(z));
-    for (;;) {
-        HWB_TRY(expand(z));
-        bool last = z->r->hvps >= z->opt->maxiter, done = false;
-        /* What is left of a product after projection cannot be told from its
-         * rounding, which repeated eigenvalues amplify step by step; the pairs
-         * are wanted to eps^(2/3) at best, so eps^(3/4) counts as nothing. */
-        bool broken = z->beta <= pow(hwb__eps(z->op->dtype), 0.75) * norm_bound(z);
-        bool due = broken || last || z->m == z->cap || z->m <= OFTEN || z->m % (z->m / 16) == 0;
-        if (broken || z->m == z->op->n) z->beta = 0;
-        if (due) HWB_TRY(rayleigh_ritz(z));
-        HWB_TRY(report(z, due));
-        if (due) HWB_TRY(is_done(z, &done));
-        if (done || last) break;
-        HWB_TRY(advance(z));
-    }
-    HWB_TRY(collect(z));
-    return z->opt->true_residuals ? hwb__eigs_true_residuals(z->ctx, z->op, z->r) : HWB_OK;
+static hwb_status take(void *self, hwb_tensor *product, bool *done) {
+    lanczos *z = self;
+    HWB_TRY(expand(z, product));
+    bool last = z->r->hvps >= z->opt->maxiter;
+    /* What is left of a product after projection cannot be told from its
+     * rounding, which repeated eigenvalues amplify step by step; the pairs
+     * are wanted to eps^(2/3) at best, so eps^(3/4) counts as nothing. */
+    bool broken = z->beta <= pow(hwb__eps(z->op->dtype), 0.75) * norm_bound(z);
+    bool due = broken || last || z->m == z->cap || z->m <= OFTEN || z->m % (z->m / 16) == 0;
+    *done = false;
+    if (broken || z->m == z->op->n) z->beta = 0;
+    if (due) HWB_TRY(rayleigh_ritz(z));
+    HWB_TRY(report(z, due));
+    if (due) HWB_TRY(is_done(z, done));
+    *done = *done || last;
+    return *done ? HWB_OK : advance(z);
 }
+
+static hwb_status begin(hwb_ctx *ctx, void **out, hwb_linop *op, const hwb_eigs_options *opt,
+                        hwb_eigs_result *r, int k) {
+    lanczos *z = calloc(1, sizeof *z);
+    if (!z) return hwb_fail(ctx, HWB_ENOMEM, "out of memory for eigenpairs");
+    *z = (lanczos){.ctx = ctx, .op = op, .opt = opt, .r = r, .k = k};
+    *out = z;
+    HWB_TRY(setup(z));
+    return first_vector(z);
+}
+
+static const hwb_tensor *vector(void *self) {
+    const lanczos *z = self;
+    return z->v.t[z->m];
+}
+
+const hwb__eigs_method hwb__eigs_lanczos = {begin, vector, take, collect, teardown, holds};
 
 hwb_status hwb_eigs_lanczos(hwb_ctx *ctx, hwb_eigs_result *out, hwb_linop *op,
                             const hwb_eigs_options *opt) {
-    HWB_TRY(hwb__eigs_check(ctx, op, opt));
-    hwb_eigs_result r;
-    int k = opt->k < op->n ? opt->k : (int)op->n;
-    HWB_TRY(hwb__eigs_alloc(ctx, &r, k));
-    lanczos z = {.ctx = ctx, .op = op, .opt = opt, .r = &r, .k = k};
-    hwb_status s = run(&z);
-    teardown(&z);
-    if (s != HWB_OK) {
-        hwb_eigs_free(&r);
-        return s;
-    }
-    *out = r;
-    return HWB_OK;
+    return hwb__eigs_solve(ctx, out, op, opt, &hwb__eigs_lanczos);
 }

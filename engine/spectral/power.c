@@ -21,28 +21,17 @@ typedef struct power {
     hwb_linop *op;
     const hwb_eigs_options *opt;
     hwb_eigs_result *r;
+    int k;
     double shift;
     hwb__basis found;
+    void *far; /* the Lanczos steps for the shift, while they last */
+    hwb_eigs_options far_options;
+    hwb_eigs_result far_result;
+    int pair;  /* being found */
+    int64_t t; /* its products */
+    double last;
+    hwb_tensor *v;
 } power;
-
-/* The far end of the spectrum (Ritz value and its residual bound). */
-static hwb_status find_shift(power *z) {
-    z->shift = 0;
-    if (z->opt->which == HWB_WHICH_LM) return HWB_OK;
-    hwb_eigs_options o = hwb_eigs_defaults();
-    hwb_eigs_result far = {0};
-    bool low = z->opt->which == HWB_WHICH_LA;
-    o.which = low ? HWB_WHICH_SA : HWB_WHICH_LA;
-    o.maxiter = SHIFT_STEPS;
-    o.tol = 1e-2;
-    o.seed = z->opt->seed ^ 0x5eed5417u;
-    HWB_TRY(hwb_eigs_lanczos(z->ctx, &far, z->op, &o));
-    z->shift = low ? far.values[0] - far.residuals[0] : far.values[0] + far.residuals[0];
-    z->r->hvps += far.hvps;
-    z->r->norm_estimate = far.norm_estimate;
-    hwb_eigs_free(&far);
-    return HWB_OK;
-}
 
 /* v for pair i: row i of the start tensor while there is one, else random */
 static hwb_status start_vector(power *z, int i, hwb_tensor **out) {
@@ -87,82 +76,138 @@ static hwb_status deflate(power *z, int i, hwb_tensor **v) {
     return HWB_OK;
 }
 
-/* One pair; *v is the start vector, then the eigenvector. */
-static hwb_status iterate(power *z, int i, hwb_tensor **v) {
+static hwb_status next_pair(power *z) {
+    z->t = 0;
+    z->last = 0;
+    HWB_TRY(start_vector(z, z->pair, &z->v));
+    return deflate(z, z->pair, &z->v);
+}
+
+/* The far end of the spectrum (Ritz value and its residual bound) gives the shift. */
+static hwb_status begin_shift(power *z) {
+    bool low = z->opt->which == HWB_WHICH_LA;
+    z->far_options = hwb_eigs_defaults();
+    z->far_options.which = low ? HWB_WHICH_SA : HWB_WHICH_LA;
+    z->far_options.maxiter = SHIFT_STEPS;
+    z->far_options.tol = 1e-2;
+    z->far_options.seed = z->opt->seed ^ 0x5eed5417u;
+    HWB_TRY(hwb__eigs_alloc(z->ctx, &z->far_result, 1));
+    return hwb__eigs_lanczos.open(z->ctx, &z->far, z->op, &z->far_options, &z->far_result, 1);
+}
+
+static hwb_status take_shift(power *z, hwb_tensor *w) {
+    bool done;
+    HWB_TRY(hwb__eigs_lanczos.take(z->far, w, &done));
+    if (!done) return HWB_OK;
+    HWB_TRY(hwb__eigs_lanczos.collect(z->far));
+    const hwb_eigs_result *far = &z->far_result;
+    bool low = z->opt->which == HWB_WHICH_LA;
+    z->shift = low ? far->values[0] - far->residuals[0] : far->values[0] + far->residuals[0];
+    z->r->hvps += far->hvps;
+    z->r->norm_estimate = far->norm_estimate;
+    hwb__eigs_lanczos.close(z->far);
+    z->far = NULL;
+    return next_pair(z);
+}
+
+/* w = Hv becomes w - θv; θ, its residual and whether it has converged go into the result. */
+static hwb_status judge(power *z, hwb_tensor *w, double *theta) {
     hwb_eigs_result *r = z->r;
     hwb_dtype d = z->op->dtype;
     int64_t n = z->op->n;
-    double last = 0;
-    for (int64_t t = 1;; t++) {
-        HWB_TRY(deflate(z, i, v));
-        hwb_tensor *w = NULL;
-        HWB_TRY(hwb__op_apply(z->ctx, z->op, &w, *v));
-        r->hvps++;
-        void *pv = hwb_tensor_data(*v), *pw = hwb_tensor_data(w);
-        double theta = hwb__vec_dot(z->ctx, d, n, pv, pw);
-        double ww = hwb__vec_dot(z->ctx, d, n, pw, pw);
-        hwb_status s = isfinite(ww) ? HWB_OK : hwb__not_finite(z->ctx, "power", r->hvps - 1);
-        /* |w - θv|² would lose its digits as ww - θ²; subtract the vectors. */
-        hwb__vec_axpby(z->ctx, d, n, -theta, pv, 1, pw);
-        double res = sqrt(hwb__vec_dot(z->ctx, d, n, pw, pw)), outside = res;
-        if (fabs(theta) > r->norm_estimate) r->norm_estimate = fabs(theta);
-        if (s == HWB_OK) s = hwb__basis_project(z->ctx, &z->found, w, NULL, &outside);
-        if (s == HWB_OK) s = hwb__eigs_report(z->ctx, r, z->opt, "power", i, theta, res);
-        r->values[i] = theta;
-        r->residuals[i] = res;
-        r->pair_iterations[i] = t;
-        double floor_ = pow(hwb__eps(d), 2.0 / 3.0) * r->norm_estimate;
-        bool settled = t > 1 && fabs(theta - last) <= z->opt->value_tol * fmax(fabs(theta), floor_);
-        r->converged[i] = outside <= hwb__eigs_bound(z->opt, d, theta, r->norm_estimate) &&
-                          (settled || outside == 0);
-        last = theta;
-        bool stop = s != HWB_OK || r->converged[i] || t >= z->opt->maxiter;
-        if (stop) {
-            hwb_tensor_release(w);
-            return s;
-        }
-        /* back to (H - σI) v = (w - θv) + (θ - σ) v */
-        hwb__vec_axpby(z->ctx, d, n, theta - z->shift, pv, 1, pw);
-        hwb_tensor_release(*v);
-        *v = w;
-    }
+    int i = z->pair;
+    void *pv = hwb_tensor_data(z->v), *pw = hwb_tensor_data(w);
+    *theta = hwb__vec_dot(z->ctx, d, n, pv, pw);
+    double ww = hwb__vec_dot(z->ctx, d, n, pw, pw);
+    if (!isfinite(ww)) return hwb__not_finite(z->ctx, "power", r->hvps - 1);
+    /* |w - θv|² would lose its digits as ww - θ²; subtract the vectors. */
+    hwb__vec_axpby(z->ctx, d, n, -*theta, pv, 1, pw);
+    double res = sqrt(hwb__vec_dot(z->ctx, d, n, pw, pw)), outside = res;
+    if (fabs(*theta) > r->norm_estimate) r->norm_estimate = fabs(*theta);
+    HWB_TRY(hwb__basis_project(z->ctx, &z->found, w, NULL, &outside));
+    HWB_TRY(hwb__eigs_report(z->ctx, r, z->opt, "power", i, *theta, res));
+    r->values[i] = *theta;
+    r->residuals[i] = res;
+    r->pair_iterations[i] = z->t;
+    double floor_ = pow(hwb__eps(d), 2.0 / 3.0) * r->norm_estimate;
+    bool settled =
+        z->t > 1 && fabs(*theta - z->last) <= z->opt->value_tol * fmax(fabs(*theta), floor_);
+    r->converged[i] = outside <= hwb__eigs_bound(z->opt, d, *theta, r->norm_estimate) &&
+                      (settled || outside == 0);
+    z->last = *theta;
+    return HWB_OK;
 }
 
-static hwb_status run(power *z, int k) {
-    hwb_eigs_result *r = z->r;
-    HWB_TRY(hwb__basis_init(z->ctx, &z->found, z->op->dtype, z->op->n, k));
-    HWB_TRY(find_shift(z));
-    HWB_TRY(hwb_tensor_new(z->ctx, &r->vectors, z->op->dtype,
-                           (hwb_shape){.ndim = 2, .dim = {k, z->op->n}}));
-    size_t bytes = (size_t)z->op->n * hwb_dtype_size(z->op->dtype);
-    for (int i = 0; i < k; i++) {
-        hwb_tensor *v = NULL;
-        HWB_TRY(start_vector(z, i, &v));
-        hwb_status s = iterate(z, i, &v);
-        if (s != HWB_OK) {
-            hwb_tensor_release(v);
-            return s;
-        }
-        memcpy(hwb__row(r->vectors, z->op->n, i), hwb_tensor_data(v), bytes);
-        hwb__basis_push(&z->found, v);
-        r->k = i + 1;
-    }
-    return z->opt->true_residuals ? hwb__eigs_true_residuals(z->ctx, z->op, r) : HWB_OK;
+static hwb_status end_pair(power *z, bool *done) {
+    memcpy(hwb__row(z->r->vectors, z->op->n, z->pair), hwb_tensor_data(z->v),
+           (size_t)z->op->n * hwb_dtype_size(z->op->dtype));
+    hwb__basis_push(&z->found, z->v);
+    z->v = NULL;
+    z->r->k = ++z->pair;
+    *done = z->pair == z->k;
+    return *done ? HWB_OK : next_pair(z);
 }
+
+static hwb_status take(void *self, hwb_tensor *w, bool *done) {
+    power *z = self;
+    double theta = 0;
+    *done = false;
+    if (z->far) return take_shift(z, w);
+    z->r->hvps++;
+    z->t++;
+    hwb_status s = judge(z, w, &theta);
+    if (s != HWB_OK || z->r->converged[z->pair] || z->t >= z->opt->maxiter) {
+        hwb_tensor_release(w);
+        return s == HWB_OK ? end_pair(z, done) : s;
+    }
+    /* back to (H - σI) v = (w - θv) + (θ - σ) v */
+    hwb__vec_axpby(z->ctx, z->op->dtype, z->op->n, theta - z->shift, hwb_tensor_data(z->v), 1,
+                   hwb_tensor_data(w));
+    hwb_tensor_release(z->v);
+    z->v = w;
+    return deflate(z, z->pair, &z->v);
+}
+
+static hwb_status begin(hwb_ctx *ctx, void **out, hwb_linop *op, const hwb_eigs_options *opt,
+                        hwb_eigs_result *r, int k) {
+    power *z = calloc(1, sizeof *z);
+    if (!z) return hwb_fail(ctx, HWB_ENOMEM, "out of memory for eigenpairs");
+    *z = (power){.ctx = ctx, .op = op, .opt = opt, .r = r, .k = k};
+    *out = z;
+    HWB_TRY(hwb__basis_init(ctx, &z->found, op->dtype, op->n, k));
+    HWB_TRY(hwb_tensor_new(ctx, &r->vectors, op->dtype, (hwb_shape){.ndim = 2, .dim = {k, op->n}}));
+    return opt->which == HWB_WHICH_LM ? next_pair(z) : begin_shift(z);
+}
+
+static const hwb_tensor *vector(void *self) {
+    power *z = self;
+    return z->far ? hwb__eigs_lanczos.vector(z->far) : z->v;
+}
+
+static hwb_status collect(void *self) { /* pair by pair they were */
+    (void)self;
+    return HWB_OK;
+}
+
+static void teardown(void *self) {
+    power *z = self;
+    if (!z) return;
+    hwb__eigs_lanczos.close(z->far);
+    hwb_eigs_free(&z->far_result);
+    hwb__basis_free(&z->found);
+    hwb_tensor_release(z->v);
+    free(z);
+}
+
+/* Found ones, the result's copies of them, v and w; before them the shift's basis. */
+static int64_t holds(const hwb_linop *op, const hwb_eigs_options *opt, int k) {
+    (void)op;
+    return 2 * k + 2 + (opt->which == HWB_WHICH_LM ? 0 : SHIFT_STEPS + 1);
+}
+
+const hwb__eigs_method hwb__eigs_power = {begin, vector, take, collect, teardown, holds};
 
 hwb_status hwb_eigs_power(hwb_ctx *ctx, hwb_eigs_result *out, hwb_linop *op,
                           const hwb_eigs_options *opt) {
-    HWB_TRY(hwb__eigs_check(ctx, op, opt));
-    hwb_eigs_result r;
-    int k = opt->k < op->n ? opt->k : (int)op->n;
-    HWB_TRY(hwb__eigs_alloc(ctx, &r, k));
-    power z = {.ctx = ctx, .op = op, .opt = opt, .r = &r};
-    hwb_status s = run(&z, k);
-    hwb__basis_free(&z.found);
-    if (s != HWB_OK) {
-        hwb_eigs_free(&r);
-        return s;
-    }
-    *out = r;
-    return HWB_OK;
+    return hwb__eigs_solve(ctx, out, op, opt, &hwb__eigs_power);
 }

@@ -81,6 +81,12 @@ HWB_API hwb_status hwb_eigs_power(hwb_ctx *ctx, hwb_eigs_result *out, hwb_linop 
 HWB_API hwb_status hwb_eigs_lanczos(hwb_ctx *ctx, hwb_eigs_result *out, hwb_linop *op,
                                     const hwb_eigs_options *opt);
 
+/* Each operator's own solve (opt[i] for op[i]), by Lanczos or by power iteration.  Where the
+ * operators share a pass over data, all take a step in each pass until they have converged:
+ * the same numbers with fewer passes. */
+HWB_API hwb_status hwb_eigs_many(hwb_ctx *ctx, hwb_eigs_result *out /* [set->n] */,
+                                 hwb_linop_set *set, const hwb_eigs_options *opt, bool power);
+
 /* ---- traces --------------------------------------------------------------- */
 
 typedef enum hwb_trace_method {
@@ -118,14 +124,6 @@ typedef struct hwb_block_range {
     int64_t start, len; /* of the flat vector */
 } hwb_block_range;
 
-/* Gives the operator of one diagonal block alone (its n = the block's len). */
-typedef struct hwb_block_source {
-    /* borrowed until put is called */
-    hwb_status (*get)(hwb_ctx *ctx, void *user, int64_t block, hwb_linop **out);
-    void (*put)(void *user, int64_t block, hwb_linop *op); /* optional */
-    void *user;
-} hwb_block_source;
-
 typedef struct hwb_block_trace_options {
     double tol;           /* every block: se <= tol * |mean| */
     int64_t joint_probes; /* m0, products with the full operator */
@@ -136,6 +134,8 @@ typedef struct hwb_block_trace_options {
     const double *weight; /* [blocks] importance when the budget is short; NULL: all 1 */
     int64_t batch;
     uint64_t seed;
+    void (*joint_done)(void *user); /* the full operator is not used any more; or NULL */
+    void *user;
 } hwb_block_trace_options;
 HWB_API hwb_block_trace_options hwb_block_trace_defaults(void);
 
@@ -153,11 +153,13 @@ HWB_API void hwb_block_trace_free(hwb_block_trace_result *r);
 /* tr(H_ll) for every block l.  Joint probes read v_lᵀ(Hv)_l of one product for
  * all blocks, with variance Var_iso + Σ_{m≠l} |H_lm|²_F; isolated ones touch
  * block l alone.  A few joint probes serve all, then isolated probes go to the
- * block with the worst weight²·(se/mean)²/cost until all meet `tol`. */
+ * block with the worst weight²·(se/mean)²/cost until all meet `tol`; where the isolated
+ * operators share a pass over data and no budget makes blocks compete, to all that do
+ * not meet it, in each pass.  isolated: operator l is block l alone (its n = the block's
+ * len), or NULL. */
 HWB_API hwb_status hwb_block_trace(hwb_ctx *ctx, hwb_block_trace_result *out, hwb_linop *op,
                                    int64_t blocks, const hwb_block_range *range,
-                                   const hwb_block_source *source,
-                                   const hwb_block_trace_options *opt);
+                                   hwb_linop_set *isolated, const hwb_block_trace_options *opt);
 
 /* ---- spectral density: stochastic Lanczos quadrature -------------------------- */
 

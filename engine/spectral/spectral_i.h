@@ -36,6 +36,9 @@ hwb_status hwb__vec_rotate(hwb_ctx *ctx, hwb_dtype dtype, int64_t n, int64_t m, 
 hwb_status hwb__op_check(hwb_ctx *ctx, const hwb_linop *op);
 /* v[K,n] -> new ref out[K,n], dense, own storage, right dtype; interrupt checked. */
 hwb_status hwb__op_apply(hwb_ctx *ctx, hwb_linop *op, hwb_tensor **out, const hwb_tensor *v);
+/* The same for those of a set's v[i] that are not NULL. */
+hwb_status hwb__set_apply(hwb_ctx *ctx, hwb_linop_set *set, hwb_tensor **out,
+                          const hwb_tensor *const *v);
 /* address of row i of a dense [K,n] tensor */
 void *hwb__row(const hwb_tensor *t, int64_t n, int64_t i);
 /* new ref [count,n]: row i = random vector number first+i of (seed, kind, tag).

@@ -155,4 +155,16 @@ struct hwb_linop {
     int64_t applied; /* vectors applied so far: the HVP count of every result */
 };
 
+/* Operators whose products can be asked for together: out[i] = op[i] v[i] for every v[i]
+ * that is not NULL (V[K_i,n_i]), out[i] = NULL for the others. */
+typedef struct hwb_linop_set hwb_linop_set;
+struct hwb_linop_set {
+    int64_t n;
+    hwb_linop **op;
+    hwb_status (*apply)(hwb_ctx *ctx, hwb_linop_set *self, hwb_tensor **out,
+                        const hwb_tensor *const *v);
+    bool pass; /* together they share a pass over data that each would make by itself:
+                  solvers then take turns, product by product */
+};
+
 #endif

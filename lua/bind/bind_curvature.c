@@ -4,8 +4,8 @@
  *     H = hwb.hessian(model, {loss=, data={x, y} or loader, bn="eval"})
  *     H.n  H.name  H:apply(v)  H:block(name)  H:gradient()  …
  *
- * The solvers' methods are in bind_spectral.c, blocks() and the like in
- * lua/hwb/curvature.lua.
+ * The solvers' methods are in bind_spectral.c, those over many blocks in bind_sweep.c,
+ * others in lua/hwb/curvature.lua.
  */
 #include "bind_curvature.h"
 
@@ -108,21 +108,26 @@ static int make(lua_State *L) {
     return 1;
 }
 
-/* Another operator on the same source: (H, name). */
-static int derive(lua_State *L,
-                  hwb_status (*fn)(hwb_ctx *, hwb_curvature **, hwb_curvature *, const char *)) {
-    lua_operator *whole = check(L, 1);
-    const char *name = luaL_checkstring(L, 2);
+/* Pushes another operator on the source of the one at 1, still without content. */
+static lua_operator *push_derived(lua_State *L) {
+    const lua_operator *whole = check(L, 1);
     lua_operator *u = new_operator(L);
-    lua_getiuservalue(L, 1, 1);
-    lua_setiuservalue(L, -2, 1);
-    lua_getiuservalue(L, 1, 2);
-    lua_setiuservalue(L, -2, 2);
-    lua_getiuservalue(L, 1, 3);
-    lua_setiuservalue(L, -2, 3);
+    for (int i = 1; i <= 3; i++) {
+        lua_getiuservalue(L, 1, i);
+        lua_setiuservalue(L, -2, i);
+    }
     u->bn_batch = whole->bn_batch;
     u->kind = whole->kind;
-    hwb__lcheck(L, fn(hwb_lua_ctx(L), &u->c, whole->c, name));
+    return u;
+}
+
+/* (H, name) */
+static int derive(lua_State *L,
+                  hwb_status (*fn)(hwb_ctx *, hwb_curvature **, hwb_curvature *, const char *)) {
+    hwb_curvature *whole = check(L, 1)->c;
+    const char *name = luaL_checkstring(L, 2);
+    lua_operator *u = push_derived(L);
+    hwb__lcheck(L, fn(hwb_lua_ctx(L), &u->c, whole, name));
     return 1;
 }
 
@@ -131,6 +136,53 @@ static int block(lua_State *L) {
 }
 static int activation(lua_State *L) {
     return derive(L, hwb_curvature_activation);
+}
+
+const char **hwb__lcheck_names(lua_State *L, int arg, int *n) {
+    luaL_checktype(L, arg, LUA_TTABLE);
+    *n = (int)luaL_len(L, arg);
+    if (*n < 1) luaL_error(L, "a list of names is wanted, not an empty one");
+    const char **names = lua_newuserdatauv(L, (size_t)*n * sizeof *names, 0);
+    for (int i = 0; i < *n; i++) {
+        if (lua_geti(L, arg, i + 1) != LUA_TSTRING)
+            luaL_error(L, "name %d is a %s", i + 1, luaL_typename(L, -1));
+        names[i] = lua_tostring(L, -1); /* the list keeps it */
+        lua_pop(L, 1);
+    }
+    return names;
+}
+
+/* (H, names): a list of operators that were made together */
+static int derive_all(lua_State *L, hwb_status (*fn)(hwb_ctx *, hwb_curvature **, hwb_curvature *,
+                                                     int, const char *const *)) {
+    int n;
+    hwb_curvature *whole = check(L, 1)->c;
+    const char **names = hwb__lcheck_names(L, 2, &n);
+    hwb_curvature **made = lua_newuserdatauv(L, (size_t)n * sizeof *made, 0);
+    lua_operator **u = lua_newuserdatauv(L, (size_t)n * sizeof(lua_operator *), 0);
+    lua_createtable(L, n, 0);
+    for (int i = 0; i < n; i++) { /* before there is something to lose */
+        u[i] = push_derived(L);
+        lua_rawseti(L, -2, i + 1);
+    }
+    hwb__lcheck(L, fn(hwb_lua_ctx(L), made, whole, n, names));
+    for (int i = 0; i < n; i++) u[i]->c = made[i];
+    return 1;
+}
+
+/* H:blocks() or H:blocks(names) */
+static int blocks(lua_State *L) {
+    lua_settop(L, 2);
+    if (lua_isnil(L, 2)) {
+        lua_getfield(L, 1, "layer_names");
+        lua_pushvalue(L, 1);
+        lua_call(L, 1, 1);
+        lua_replace(L, 2);
+    }
+    return derive_all(L, hwb_curvature_blocks);
+}
+static int activations(lua_State *L) {
+    return derive_all(L, hwb_curvature_activations);
 }
 
 /* ---- using it ------------------------------------------------------------------------------------ */
@@ -250,8 +302,14 @@ static int operator_index(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"apply", apply},       {"block", block},           {"activation", activation},
-    {"gradient", gradient}, {"parameters", parameters}, {"dump", dump},
+    {"apply", apply},
+    {"block", block},
+    {"blocks", blocks},
+    {"activation", activation},
+    {"activations", activations},
+    {"gradient", gradient},
+    {"parameters", parameters},
+    {"dump", dump},
     {NULL, NULL},
 };
 
@@ -263,6 +321,7 @@ void hwb__lopen_curvature(lua_State *L) {
     lua_setfield(L, -2, "__tostring");
     luaL_newlib(L, methods);
     hwb__lspectral_methods(L);
+    hwb__lsweep_methods(L);
     hwb__llandscape_methods(L);
     lua_pushvalue(L, -1);
     lua_setfield(L, -4, "operator_methods"); /* of the hwb table: Lua adds to it */

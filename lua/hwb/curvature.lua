@@ -27,13 +27,6 @@ function methods:layer_names()
   return names
 end
 
---- One operator a layer: H:blocks() -> list of operators with .name and .n.
-function methods:blocks()
-  local list = {}
-  for i, name in ipairs(self:layer_names()) do list[i] = self:block(name) end
-  return list
-end
-
 --- Every layer's trace with its standard error:
 -- {{name=, n=, mean=, stderr=, joint_probes=, isolated_probes=, ...}, ...}.
 -- A few joint probes of the whole operator serve all layers; isolated probes

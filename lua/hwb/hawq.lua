@@ -48,11 +48,10 @@ local function add_traces(records, H, o)
 end
 
 local function add_eigenvalues(records, H, o)
+  local list = H:block_eigs(weight_names(records),
+    { k = 1, which = "LM", tol = o.eig_tol, maxiter = o.maxiter, seed = o.seed })
   for i, r in ipairs(records) do
-    local e = H:block(r.weight):eigs{ k = 1, which = "LM", tol = o.eig_tol,
-      maxiter = o.maxiter, seed = o.seed + i }
-    r.lambda, r.lambda_residual = e.values[1], e.residuals[1]
-    hwb.progress("eigenvalues", i, #records)
+    r.lambda, r.lambda_residual = list[i].values[1], list[i].residuals[1]
   end
 end
 
@@ -115,11 +114,6 @@ local function spearman(a, b)
 end
 hawq.spearman = spearman
 
--- v' B v / 2 for each row v of `vectors`.
-local function half_quadratics(B, vectors)
-  return ((B:apply(vectors) * vectors):sum(2) * 0.5):totable()
-end
-
 --- Loss change of quantizing one layer alone, for every (layer, bits):
 --   linear     g' dW
 --   quadratic  dW' H dW / 2        (one Hessian-vector product)
@@ -146,27 +140,35 @@ function hawq.loss_change(m, records, given)
   local base = loss()
   local offset = {}
   for _, p in ipairs(H:parameters()) do offset[p.name] = p.first end
-  local rows, done = {}, 0
-  for _, r in ipairs(records) do
-    local w = m:get(r.weight)
-    local saved, quantized, change = w:clone(), {}, {}
+  local function changes(w, n) -- quantized weights, and dW of each choice as a row
+    local quantized, change = {}, {}
     for i, bits in ipairs(o.choices) do
-      quantized[i] = hwb.quant.fake(saved, bits, spec)
-      change[i] = (quantized[i] - saved):reshape(r.n)
+      quantized[i] = hwb.quant.fake(w, bits, spec)
+      change[i] = (quantized[i] - w):reshape(n)
     end
-    local all = hwb.stack(change)
-    local quadratic = half_quadratics(H:block(r.weight), all)
-    local others = {}
-    for _, kind in ipairs{ "ggn", "fisher" } do -- in one order on all ranks
-      others[kind] = variants[kind] and half_quadratics(variants[kind]:block(r.weight), all)
-    end
+    return quantized, change
+  end
+  local function vectors(l)
+    local _, change = changes(m:get(records[l].weight), records[l].n)
+    return hwb.stack(change)
+  end
+  -- All curvature before any weight is touched: the blocks then share the primal pass.
+  local names, forms = weight_names(records), {}
+  forms.quadratic = H:block_quadratics(names, vectors)
+  for _, kind in ipairs{ "ggn", "fisher" } do -- in one order on all ranks
+    forms[kind] = variants[kind] and variants[kind]:block_quadratics(names, vectors)
+  end
+  local rows, done = {}, 0
+  for l, r in ipairs(records) do
+    local w = m:get(r.weight)
+    local saved = w:clone()
+    local quantized, change = changes(saved, r.n)
     local gl = g:narrow(1, offset[r.weight], r.n)
     for i, bits in ipairs(o.choices) do
       local q, d = quantized[i], change[i]
       local row = { name = r.name, bits = bits, dw2 = r.dw2 and r.dw2[bits] }
       row.linear = (gl * d):sum():item()
-      row.quadratic = quadratic[i]
-      for kind, values in pairs(others) do row[kind] = values[i] end
+      for kind, values in pairs(forms) do row[kind] = 0.5 * values[l][i] end
       row.predicted = row.linear + row.quadratic
       if r.avg_trace and r.dw2 then row.isotropic = 0.5 * r.avg_trace * r.dw2[bits] end
       w:copy_(q)
@@ -259,8 +261,11 @@ function hawq.activation_sensitivity(m, records, given)
   })
   local H = hwb.hessian(m, { data = o.data, loss = o.loss, bn = o.bn })
   local samples = o.data[1]:size(1)
+  local names = {}
+  for i, r in ipairs(records) do names[i] = r.name end
+  local operators = H:activations(names)
   for i, r in ipairs(records) do
-    local A = H:activation(r.name)
+    local A = operators[i]
     local t = A:trace{ tol = 0, max_probes = o.probes, min_probes = o.probes, seed = o.seed + i }
     -- The mean over samples of per-sample traces; n counts all samples' elements.
     r.act_n = A.n // samples

@@ -67,17 +67,25 @@ function Operator:apply(v) end
 ---```
 function Operator:block(name) end
 
---- One operator for each layer with a weight, in parameter order.
+--- One operator for each layer with a weight, in parameter order, or for each block named.
+--- They share the forward pass and what else their products have in common: for going over
+--- many blocks. One made by Operator:block keeps less.
+---@param names? string[]
 ---@return hwb.Operator[]
 ---```lua
 ---for _, B in ipairs(H:blocks()) do print(B.name, B.n) end
 ---```
-function Operator:blocks() end
+function Operator:blocks(names) end
 
 --- The same loss as a function of the input of a layer instead of the parameters.
 ---@param name string of a layer
 ---@return hwb.Operator
 function Operator:activation(name) end
+
+--- Operators of the inputs of several layers, which share the forward pass.
+---@param names string[]
+---@return hwb.Operator[]
+function Operator:activations(names) end
 
 --- The mean loss over the data and its gradient.
 ---@return number loss
@@ -124,6 +132,27 @@ function Operator:traces(options) end
 ---@param options? table
 ---@return table[]
 function Operator:block_traces(names, options) end
+
+--- Eigenpairs of each block named: what Operator:eigs gives for each alone with the seed
+--- raised by its place in the list. Blocks share the forward pass; with data in several
+--- batches all of them take a step in each pass over the data until they have converged.
+---@param names string[]
+---@param options? {k: integer, which: string, method: string, tol: number, maxiter: integer, seed: integer}
+---@return table[] as Operator:eigs, with name= and n=
+---```lua
+---for _, e in ipairs(H:block_eigs(H:layer_names(), {which = "LM"})) do print(e.name, e.values[1]) end
+---```
+function Operator:block_eigs(names, options) end
+
+--- Quadratic forms v^T B v of each block named, for the rows v of what `vectors` returns.
+---@param names string[]
+---@param vectors fun(i: integer): hwb.Tensor [K,n] of block i; asked for shortly before use
+---@return number[][]
+---```lua
+---local B = {"conv1", "fc"}
+---H:block_quadratics(B, function(i) return hwb.randn(4, H:block(B[i]).n) end)
+---```
+function Operator:block_quadratics(names, vectors) end
 
 --- The spectral density by stochastic Lanczos quadrature: weights at nodes, summing to 1.
 ---@param options? {steps: integer, probes: integer, seed: integer} default 100, 1, 0

@@ -113,8 +113,8 @@ static int ascending(const void *a, const void *b) {
 }
 
 static void dump_programs(bench *b, bool print) {
-    for (int i = 0; b->dump && b->whole && i < b->whole->n_cached; i++) {
-        hwb_program *p = b->whole->cached[i].program;
+    for (int i = 0; b->dump && b->whole && i < b->whole->family->products.n; i++) {
+        hwb_program *p = b->whole->family->products.list[i].program;
         if (!print) {
             hwb_program_time_kernels(p, true);
             continue;

@@ -48,21 +48,22 @@ static const hwb_layer *layers_of(bench *b, int *n) {
     return layers;
 }
 
-/* Adds what the stages of c's newest program do in one run, `data` and `tangent` times. */
-static void count_work(bench *b, const hwb_curvature *c, double data, double tangent) {
-    const hwb_program *p = c->cached[c->n_cached - 1].program;
+/* Adds what the stages of the newest program do in one run, `data` and `tangent` times. */
+static void count_work(bench *b, const hwb__programs *made, double data, double tangent) {
+    const hwb_program *p = made->list[made->n - 1].program;
     const double times[HWB_ROLE_COUNT] = {[HWB_ROLE_DATA] = data, [HWB_ROLE_TANGENT] = tangent};
     for (int s = 0; s < HWB_ROLE_COUNT; s++)
         b->macs += times[s] * (double)hwb_program_stats(p).macs[s];
     for (int k = 0; k < p->plan->n_steps; k++) {
         const hwb__step *step = &p->plan->steps[k];
+        int role = step->stage < HWB_ROLE_TANGENT ? step->stage : HWB_ROLE_TANGENT;
         for (int i = 0; i < step->n_in; i++) {
             const hwb_vdesc *d = &p->plan->values[step->in[i]].desc;
-            b->bytes += times[step->stage] * (double)hwb_shape_numel(&d->shape) *
-                        (double)hwb_dtype_size(d->dtype);
+            b->bytes +=
+                times[role] * (double)hwb_shape_numel(&d->shape) * (double)hwb_dtype_size(d->dtype);
         }
         for (int i = 0; i < step->n_out; i++)
-            b->bytes += times[step->stage] * (double)hwb_shape_numel(&step->out_desc[i].shape) *
+            b->bytes += times[role] * (double)hwb_shape_numel(&step->out_desc[i].shape) *
                         (double)hwb_dtype_size(step->out_desc[i].dtype);
     }
 }
@@ -103,7 +104,7 @@ static void run_gradient(bench *b) {
     hwb_tensor_touch(b->x); /* new data: all of it again */
     bench_must(b, hwb_curvature_gradient(b->ctx, b->whole, NULL, &g), "gradient");
     b->check[0] = sqrt(dot(g, g, 0, hwb_tensor_numel(g)));
-    count_work(b, b->whole, 1, 0);
+    count_work(b, &b->whole->own, 1, 0);
     hwb_tensor_release(g);
 }
 
@@ -115,16 +116,16 @@ static void run_hvp(bench *b) {
     b->check[0] = dot(hv, b->v, 0, op->n);
     b->check[1] = dot(hv, b->v, (b->sizes.k - 1) * op->n, op->n);
     hwb_tensor_release(hv);
-    const hwb__cached *last = &b->whole->cached[b->whole->n_cached - 1];
+    const hwb__programs *made = &b->whole->family->products;
+    const hwb__cached *last = &made->list[made->n - 1];
     double batches = (double)b->whole->shared->batches;
-    count_work(b, b->whole, batches > 1 ? batches : 0,
-               batches * (double)b->sizes.k / (double)last->k);
+    count_work(b, made, batches > 1 ? batches : 0, batches * (double)b->sizes.k / (double)last->k);
 }
 
 static void run_primal(bench *b) {
     hwb_tensor_touch(b->x);
     run_hvp(b);
-    count_work(b, b->whole, 1, 0);
+    count_work(b, &b->whole->family->products, 1, 0);
 }
 
 /* All probes [probes,n], to be sent k at a time. */
@@ -155,7 +156,7 @@ static void run_traces(bench *b) {
                             (double)b->sizes.probes;
         hwb_tensor_release(v);
         hwb_tensor_release(hv);
-        count_work(b, b->whole, 0, 1);
+        count_work(b, &b->whole->family->products, 0, 1);
     }
     b->check[0] = b->check[1] = 0;
     for (int i = 0; i < n; i++) {
@@ -175,16 +176,14 @@ static void run_lanczos(bench *b) {
     o.start = b->v;
     bench_must(b, hwb_eigs_lanczos(b->ctx, &r, op, &o), "lanczos");
     b->check[0] = r.values[0];
-    count_work(b, b->whole, 0, (double)r.hvps);
+    count_work(b, &b->whole->family->products, 0, (double)r.hvps);
     hwb_eigs_free(&r);
 }
 
 /* ---- blocks ------------------------------------------------------------------------------------ */
 
 /* Power iteration on one block, from the same start vectors as the peer. */
-static double block_top(bench *b, const hwb_layer *layer) {
-    hwb_curvature *c;
-    bench_must(b, hwb_curvature_block(b->ctx, &c, b->whole, layer->name), layer->name);
+static double block_top(bench *b, hwb_curvature *c, const hwb_layer *layer) {
     hwb_linop *op = hwb_curvature_op(c);
     hwb_tensor *v = vectors(b, 1, op->n, hwb_model_offset(b->model, layer->weight)), *hv;
     double value = 0;
@@ -198,14 +197,7 @@ static double block_top(bench *b, const hwb_layer *layer) {
         hwb_tensor_release(v);
         v = hv;
     }
-    count_work(b, c, 1, (double)b->sizes.iterations);
-    if (b->dump) {
-        char *text = hwb_curvature_dump(b->ctx, c, 1);
-        fprintf(stderr, "---- block %s\n%s", layer->name, text);
-        free(text);
-    }
     hwb_tensor_release(v);
-    hwb_curvature_release(c);
     return value;
 }
 
@@ -213,12 +205,25 @@ static double block_top(bench *b, const hwb_layer *layer) {
 static void run_blocks(bench *b) {
     int n;
     const hwb_layer *layers = layers_of(b, &n);
+    hwb_curvature **c = calloc((size_t)n, sizeof *c);
+    const char **names = calloc((size_t)n, sizeof *names);
+    for (int i = 0; i < n; i++) names[i] = layers[i].name;
+    bench_must(b, hwb_curvature_blocks(b->ctx, c, b->whole, n, names), "blocks");
     b->check[0] = b->check[1] = 0;
     for (int i = 0; i < n; i++) {
-        double value = block_top(b, &layers[i]);
+        double value = block_top(b, c[i], &layers[i]);
         b->check[0] += value;
         b->check[1] += fabs(value);
     }
+    count_work(b, &c[0]->family->products, 1, (double)b->sizes.iterations);
+    if (b->dump) {
+        char *text = hwb_curvature_dump(b->ctx, c[0], 1);
+        fputs(text, stderr);
+        free(text);
+    }
+    for (int i = 0; i < n; i++) hwb_curvature_release(c[i]);
+    free(names);
+    free(c);
 }
 
 /* ---- evaluation ------------------------------------------------------------------------------------- */

@@ -84,11 +84,30 @@ static inline double sum(const double *a, int64_t n) {
     for (int64_t i = 0; i < n; i++) s += a[i];
     return s;
 }
-/* hwb_block_source.get over an array of dense operators */
-static inline hwb_status block_get(hwb_ctx *ctx, void *user, int64_t l, hwb_linop **out) {
-    (void)ctx;
-    *out = &((dense *)user)[l].op;
-    return HWB_OK;
+
+/* ---- several together ---------------------------------------------------------------- */
+
+typedef struct dense_set {
+    hwb_linop_set set;
+    int64_t passes; /* times that products were asked for together */
+} dense_set;
+
+static inline hwb_status dense_set_apply(hwb_ctx *ctx, hwb_linop_set *self, hwb_tensor **out,
+                                         const hwb_tensor *const *v) {
+    hwb_status st = HWB_OK;
+    ((dense_set *)self)->passes++;
+    for (int64_t i = 0; i < self->n; i++) {
+        out[i] = NULL;
+        if (v[i] && st == HWB_OK) st = self->op[i]->apply(ctx, self->op[i], &out[i], v[i]);
+    }
+    for (int64_t i = 0; st != HWB_OK && i < self->n; i++) hwb_tensor_release(out[i]);
+    return st;
+}
+
+/* n operators in an array; ops[n] holds their addresses. */
+static inline dense_set dense_set_of(dense *d, int64_t n, hwb_linop **ops, bool pass) {
+    for (int64_t i = 0; i < n; i++) ops[i] = &d[i].op;
+    return (dense_set){{.n = n, .op = ops, .apply = dense_set_apply, .pass = pass}, 0};
 }
 
 #endif

@@ -48,7 +48,8 @@ static hwb_program *program_of(setup *s, hwb_curvature *c, int64_t k) {
     char *text = hwb_curvature_dump(s->ctx, c, k);
     assert_non_null(text);
     free(text);
-    return c->cached[c->n_cached - 1].program;
+    const hwb__programs *made = k > 0 ? &c->family->products : &c->own;
+    return made->list[made->n - 1].program;
 }
 
 /* ---- counts from the shapes ---------------------------------------------------------- */
@@ -241,12 +242,13 @@ static void test_budget(void **state) {
     assert_ok(s.ctx, hwb_tensor_fill(s.ctx, v, 0.5));
     assert_ok(s.ctx, op->apply(s.ctx, op, &hv, v));
     int64_t ran = 0, k = 0;
-    for (int i = 0; i < s.whole->n_cached; i++) {
-        hwb_program_info info = hwb_program_stats(s.whole->cached[i].program);
+    const hwb__programs *made = &s.whole->family->products;
+    for (int i = 0; i < made->n; i++) {
+        hwb_program_info info = hwb_program_stats(made->list[i].program);
         if (info.runs[HWB_ROLE_TANGENT] == 0) continue;
         assert_true(info.arena_bytes <= s.whole->shared->o.budget);
         assert_int_equal(k, 0); /* one program */
-        k = s.whole->cached[i].k;
+        k = made->list[i].k;
         ran = info.runs[HWB_ROLE_TANGENT];
     }
     assert_in_range(k, 4, 8);

@@ -273,7 +273,8 @@ static hwb_status run_solver(hwb_ctx *ctx, int which, dense *d) {
     hwb_cg_options c = hwb_cg_defaults();
     hwb_block_trace_options b = hwb_block_trace_defaults();
     hwb_block_range range = {0, d->op.n};
-    hwb_block_source source = {.get = block_get, .user = d};
+    hwb_linop *ops[1];
+    dense_set isolated = dense_set_of(d, 1, ops, false);
     hwb_tensor *rhs = NULL;
     e.k = 3, e.tol = 1e-9, t.tol = 1e-6, b.tol = 1e-6, c.damping = 20;
     hwb_eigs_result er = {0};
@@ -291,7 +292,7 @@ static hwb_status run_solver(hwb_ctx *ctx, int which, dense *d) {
     else if (which <= 4) st = hwb_trace(ctx, &tr, &d->op, &t);
     else if (which == 5) st = hwb_density_slq(ctx, &sr, &d->op, &s);
     else if (which == 6) st = hwb_diag(ctx, &gr, &d->op, &g);
-    else if (which == 7) st = hwb_block_trace(ctx, &br, &d->op, 1, &range, &source, &b);
+    else if (which == 7) st = hwb_block_trace(ctx, &br, &d->op, 1, &range, &isolated.set, &b);
     else {
         st = hwb_tensor_new(ctx, &rhs, d->op.dtype, hwb_shape_of(1, (int)d->op.n));
         if (st == HWB_OK) st = hwb_tensor_fill(ctx, rhs, 1);

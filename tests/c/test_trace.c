@@ -158,7 +158,8 @@ static void test_block_traces(void **state) {
     dense full, part[BLOCKS];
     double exact[BLOCKS];
     block_problem(&full, part, exact);
-    hwb_block_source source = {.get = block_get, .user = part};
+    hwb_linop *ops[BLOCKS];
+    dense_set isolated = dense_set_of(part, BLOCKS, ops, false);
     hwb_block_trace_options o = hwb_block_trace_defaults();
     o.max_isolated = 100000;
     hwb_block_trace_result r;
@@ -166,7 +167,7 @@ static void test_block_traces(void **state) {
     double bias[BLOCKS] = {0}, se2[BLOCKS] = {0};
     for (int s = 0; s < seeds; s++) {
         o.seed = (uint64_t)s;
-        assert_ok(ctx, hwb_block_trace(ctx, &r, &full.op, BLOCKS, ranges, &source, &o));
+        assert_ok(ctx, hwb_block_trace(ctx, &r, &full.op, BLOCKS, ranges, &isolated.set, &o));
         for (int l = 0; l < BLOCKS; l++) {
             assert_true(r.converged[l] && r.se[l] <= o.tol * fabs(r.mean[l]));
             good += fabs(r.mean[l] - exact[l]) <= 4 * r.se[l];
@@ -187,10 +188,10 @@ static void test_block_traces(void **state) {
     o.weight = weight;
     o.tol = 1e-4;
     o.batch = 1;
-    assert_ok(ctx, hwb_block_trace(ctx, &r, &full.op, BLOCKS, ranges, &source, &o));
+    assert_ok(ctx, hwb_block_trace(ctx, &r, &full.op, BLOCKS, ranges, &isolated.set, &o));
     hwb_block_trace_result b;
     o.batch = 5;
-    assert_ok(ctx, hwb_block_trace(ctx, &b, &full.op, BLOCKS, ranges, &source, &o));
+    assert_ok(ctx, hwb_block_trace(ctx, &b, &full.op, BLOCKS, ranges, &isolated.set, &o));
     double spent = 0;
     for (int l = 0; l < BLOCKS; l++) {
         spent += cost[l] * (double)r.isolated_probes[l];
@@ -211,7 +212,7 @@ static void test_block_traces(void **state) {
     }
     hwb_block_trace_free(&r);
     o.joint_probes = 0;
-    assert_ok(ctx, hwb_block_trace(ctx, &r, &full.op, BLOCKS, ranges, &source, &o));
+    assert_ok(ctx, hwb_block_trace(ctx, &r, &full.op, BLOCKS, ranges, &isolated.set, &o));
     for (int l = 0; l < BLOCKS; l++) {
         assert_true(fabs(r.mean[l] - exact[l]) <= 4.5 * r.se[l]);
         assert_true(r.mean[l] == r.isolated_mean[l]);
