@@ -1,17 +1,23 @@
 #!/usr/bin/env bash
 # gpu.sh [BUNDLE]: everything that wants a GPU, in one command of less than eight minutes:
-# the plug-in built from source there, its tests, the specs and recipes on the device,
-# compute-sanitizer on the operations, and the benchmark beside PyTorch and JAX.
+# the plug-in built from source there, its tests, the benchmark beside PyTorch and JAX,
+# compute-sanitizer on the operations, and the specs and recipes on the device.
 #
 #   tests/gpu_bundle.sh build gpu-bundle.tar.xz     # on a machine that builds hwb
 #   tests/gpu.sh gpu-bundle.tar.xz                  # on the machine with the GPU
 #
-# Leaves summary.txt, log.txt, bench.jsonl and peers.jsonl in $OUT.
+# BUNDLE may also be the folder that the archive holds.  Leaves in $OUT (gpu-out):
+#
+#   summary.txt   a line for every part       results.md   rows for tests/bench/RESULTS.md
+#   log.txt       what every part printed     bench.jsonl, peers.jsonl   the measurements
 #
 # Wants an NVIDIA driver, CUDA 13 with NVRTC and cuBLAS, cuDNN 9 (of the toolkit or of
 # Python's nvidia-* packages), bash and a C compiler; installs nothing and writes below
-# $OUT (gpu-out) and a temporary folder.  HWB_GPU_SECONDS (460) bounds the whole; steps that
-# no longer fit are skipped and said so.  Exits 77 without a device, 1 when a step failed.
+# $OUT and a temporary folder.  Python with PyTorch and JAX: for the peers, and Python for
+# results.md; without, those parts say so.  A part that fails does not stop the others.
+# HWB_GPU_SECONDS (460) bounds the whole; parts come in the order of their worth, each has
+# its own bound, and one that no longer fits is said to be left out.  HWB_GPU_SMOKE=1:
+# small sizes, to try the script itself.  Exits 77 without a device, 1 when a part failed.
 #
 # Nothing here has run on a GPU yet.
 set -u
@@ -19,12 +25,16 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 bundle=$(realpath "${1:-gpu-bundle.tar.xz}") || exit 2
 out=$(realpath -m "${OUT:-gpu-out}")
 total=${HWB_GPU_SECONDS:-460}
+smoke=${HWB_GPU_SMOKE:-0}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$out" "$work/logs"
 : >"$out/log.txt"
 cd "$root" || exit 2
-if ! tar -C "$work" -xJf "$bundle"; then
+here=$work
+if [ -d "$bundle" ]; then
+    here=$bundle
+elif ! tar -C "$work" -xJf "$bundle"; then
     echo "gpu.sh: $bundle does not unpack; tests/gpu_bundle.sh makes it" >&2
     exit 2
 fi
@@ -44,27 +54,33 @@ for w in $wheels; do
     [ -d "$w/include" ] && includes="$includes $w/include"
 done
 export HWB_CUDA_LIBS=$libs
-export HWB_HOME=$root HWB_TEST_SOURCE=$root HWB_TEST_DEVICE=cuda HWB_BACKEND_PATH=$work/lib/hwb
+export HWB_HOME=$root HWB_TEST_SOURCE=$root HWB_TEST_DEVICE=cuda HWB_BACKEND_PATH=$here/lib/hwb
 export XDG_CACHE_HOME=$work/cache OMP_WAIT_POLICY=passive
-run=$work/bin/run
+run=$here/bin/run
 
-# ---- steps ------------------------------------------------------------------------------
+# ---- parts --------------------------------------------------------------------------------
 failed=() passed=0
-printf '%-12s %8s  %s\n' step seconds outcome | tee "$out/summary.txt"
+printf '%-12s %8s  %s\n' part seconds outcome | tee "$out/summary.txt"
 
-# step NAME SECONDS COMMAND...: its output is appended to $out/log.txt
-step() {
+# part NAME SECONDS COMMAND...: its output goes to $work/logs/NAME and, of long ones the
+# beginning and the end, to $out/log.txt
+part() {
     local name=$1 limit=$2 began=$SECONDS left=$((total - SECONDS)) rc what log=$work/logs/$1
     shift 2
     if [ "$left" -lt 10 ]; then
-        printf '%-12s %8s  %s\n' "$name" - "NOT RUN: no time left" | tee -a "$out/summary.txt"
+        printf '%-12s %8s  %s\n' "$name" - "LEFT OUT: no time" | tee -a "$out/summary.txt"
         failed+=("$name")
         return 1
     fi
     [ "$limit" -gt "$left" ] && limit=$left
     timeout -k 5 "$limit" "$@" >"$log" 2>&1
     rc=$?
-    { echo "==== $name"; cat "$log"; } >>"$out/log.txt"
+    {
+        echo "==== $name"
+        head -c 200000 "$log"
+        [ "$(stat -c %s "$log")" -gt 400000 ] && printf '\n...\n'
+        tail -c +200001 "$log" | tail -c 200000
+    } >>"$out/log.txt"
     case $rc in
     0) what=ok passed=$((passed + 1)) ;;
     77) what="skipped: $(tail -n 1 "$log" | cut -c 1-100)" ;;
@@ -129,48 +145,105 @@ sanitizer() {
     "$tool" --tool memcheck --error-exitcode 9 --target-processes all "$run" test_cuda_ops
 }
 
-cases="train-step gradient hvp hvp-4 hvp-16 block-eigs resnet50-gradient resnet50-hvp bert-gradient bert-hvp"
+# ---- measurements -----------------------------------------------------------------------
+
+small="train-step gradient hvp hvp-4 hvp-16 block-eigs bert-gradient bert-hvp"
+large="resnet50-gradient resnet50-hvp resnet50-block-eigs"
+[ "$smoke" = 1 ] && small="train-step hvp" large=""
+
+# bench MATH CASE...
 bench() {
-    local one math status=0
-    "$run" hwb --device cuda doctor --json | tr -d '\n'
-    echo
-    for one in $cases; do
-        for math in float32 tf32; do
-            local more=""
-            case $one in resnet50*) more="batch=64" ;; esac
-            # shellcheck disable=SC2086
-            "$run" bench "$one" device=cuda math=$math repeat=5 $more || status=1
-        done
+    local math=$1 one status=0 more
+    shift
+    for one in "$@"; do
+        case $one in resnet50*) more="batch=64 repeat=3" ;; *) more="repeat=10" ;; esac
+        [ "$smoke" = 1 ] && more="smoke=1"
+        # shellcheck disable=SC2086
+        "$run" bench "$one" device=cuda math="$math" $more || status=1
     done
     return $status
 }
 
-peers() {
+machine() {
+    local sizes=""
+    [ "$smoke" = 1 ] && sizes="n=64 mib=1"
+    # shellcheck disable=SC2086
+    "$run" cuda_machine $sizes
+}
+
+bench_all() {
     local status=0
-    python3 tests/bench/peer_gpu.py --machine || status=1
-    python3 tests/bench/peer_gpu.py --repeat 5 || status=1
-    python3 -c 'import jax' 2>/dev/null && { python3 tests/bench/peer_jax.py --repeat 5 || status=1; }
+    machine || status=1
+    # shellcheck disable=SC2086
+    bench float32 $small $large || status=1
+    # shellcheck disable=SC2086
+    bench tf32 $small $large || status=1
+    # shellcheck disable=SC2046
+    bench bf16 $(echo "$small $large" | tr ' ' '\n' | grep 'hvp$') || status=1
     return $status
 }
 
-export -f device build specs recipes sanitizer bench peers
-export run root work cuda libs includes cases
+names() {
+    echo "$small $large" | tr ' ' ','
+}
 
-if ! step device 60 bash -c device; then
+# has MODULE: or says that it is not there
+has() {
+    python3 -c "import $1" 2>/dev/null && return 0
+    echo "no $1 for python3 here"
+    return 1
+}
+
+peers() {
+    local status=0
+    has torch || return 77
+    python3 tests/bench/peer_gpu.py --machine || status=1
+    python3 tests/bench/peer_gpu.py --repeat 5 --case "$(names)" --way native,fast,graph || status=1
+    return $status
+}
+
+peers_jax() {
+    has jax || return 77
+    python3 tests/bench/peer_jax.py --repeat 5 --case "$(names)"
+}
+
+peers_more() {
+    local status=0
+    has torch || return 77
+    python3 tests/bench/peer_gpu.py --repeat 5 --case "$(names)" --way native,fast,graph --tf32 || status=1
+    python3 tests/bench/peer_gpu.py --repeat 5 --case train-step,gradient,hvp --way compile,forward || status=1
+    return $status
+}
+
+results() {
+    has json || return 77
+    python3 tests/gpu_table.py "$out/bench.jsonl" "$out/peers.jsonl"
+}
+
+export -f device build specs recipes sanitizer bench machine bench_all names has peers peers_jax \
+    peers_more results
+export run root work out cuda libs includes small large smoke
+
+# ---- all of it ------------------------------------------------------------------------------
+
+if ! part device 60 bash -c device; then
     echo "no device that hwb can use:"
     tail -n 5 "$out/log.txt"
     exit 77
 fi
-step build 60 bash -c build && export HWB_BACKEND_PATH=$work/built
-step geometry 20 "$run" test_cuda_geometry
-step ops 90 "$run" test_cuda_ops
-HWB_DEVICE=cuda step specs 90 bash -c 'specs device golden_small ad program'
-step recipes 90 bash -c recipes
-step bench 100 bash -c bench
-grep '^{' "$work/logs/bench" >"$out/bench.jsonl" 2>/dev/null
-step sanitizer 120 bash -c sanitizer
-step peers 100 bash -c peers
-grep '^{' "$work/logs/peers" >"$out/peers.jsonl" 2>/dev/null
-
-echo "${#failed[@]} failed, $passed passed, $SECONDS s; logs in $out"
+part build 40 bash -c build && export HWB_BACKEND_PATH=$work/built
+part geometry 10 "$run" test_cuda_geometry
+part ops 90 "$run" test_cuda_ops
+part bench 110 bash -c bench_all
+grep -h '^{' "$work/logs/bench" >"$out/bench.jsonl"
+part peers 60 bash -c peers
+part jax 45 bash -c peers_jax
+part sanitizer 90 bash -c sanitizer
+HWB_DEVICE=cuda part specs 60 bash -c 'specs device golden_small ad program'
+part recipes 60 bash -c recipes
+part peers_more 60 bash -c peers_more
+grep -h '^{' "$work/logs/peers" "$work/logs/jax" "$work/logs/peers_more" 2>/dev/null >"$out/peers.jsonl"
+results >"$out/results.md" 2>&1
+cat "$out/results.md"
+echo "${#failed[@]} failed${failed[*]:+ (${failed[*]})}, $passed passed, $SECONDS s; all in $out"
 [ "${#failed[@]}" -eq 0 ]

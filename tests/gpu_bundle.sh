@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # gpu_bundle.sh [BUILD [OUT]]: a relocatable copy of a build for a machine with a GPU and
 # the CUDA toolkit on which nothing can be installed: programs, the CUDA plug-in, and the
-# shared libraries beside them, as one archive (about 25 MB; OUT: gpu-bundle.tar.xz).
+# shared libraries beside them, as one archive (about 16 MB; OUT: gpu-bundle.tar.xz).
 #
 #   bin/run PROGRAM ...   runs bin/PROGRAM with lib/ before the system's libraries
 #   lib/                  what the programs are linked with, less the C and C++ libraries
@@ -22,7 +22,7 @@ if [ ! -e "$build/lib/hwb/libhwb_cuda.so" ]; then
     exit 1
 fi
 cp "$build/lib/hwb/libhwb_cuda.so" "$work/lib/hwb/"
-for name in hwb bench test_cuda_ops test_cuda_geometry test_cuda_nvrtc; do
+for name in hwb bench test_cuda_ops test_cuda_geometry cuda_machine; do
     cp "$build/bin/$name" "$work/bin/"
     strip "$work/bin/$name"
 done
