@@ -207,17 +207,26 @@ void hwb__cpu_after_region(const hwb__cpu_after *a, int part, int64_t p0, int64_
     }
 }
 
+/* Portion i of n of some bytes. */
+static void bring(const char *at, int64_t bytes, int64_t i, int64_t n) {
+    int64_t end = bytes * (i + 1) / n;
+    for (int64_t b = bytes * i / n & ~(int64_t)63; b < end; b += 64)
+        __builtin_prefetch(at + b, 0, 2);
+}
+
 void hwb__cpu_after_bring(const hwb__cpu_after *a, int64_t p0, int64_t p1, int64_t c0, int64_t c1,
                           int64_t i, int64_t n) {
-    int64_t images = a->plan.dim[AXIS_N] * a->plan.dim[AXIS_PIXEL];
-    int64_t end = p0 + (p1 - p0) * (i + 1) / n;
-    for (int64_t p = p0 + (p1 - p0) * i / n; p < end; p++)
-        for (int j = 0; j < a->n_streams; j++) {
-            const stream *s = &a->streams[j];
-            const char *at = s->output ? a->out[s->index] : a->in[s->index];
-            at += p / images * s->k_step + (p % images * a->channels + c0) * s->size;
-            for (int64_t b = 0; b < (c1 - c0) * s->size; b += 64) __builtin_prefetch(at + b, 0, 2);
-        }
+    int64_t images = a->plan.dim[AXIS_N] * a->plan.dim[AXIS_PIXEL], k = p0 / images;
+    int64_t rows = p1 - p0, first = rows * i / n, end = rows * (i + 1) / n;
+    for (int j = 0; j < a->n_streams; j++) {
+        const stream *s = &a->streams[j];
+        const char *at = s->output ? a->out[s->index] : a->in[s->index];
+        int64_t row = a->channels * s->size, part = (c1 - c0) * s->size;
+        at += k * s->k_step + (p0 - k * images) * row + c0 * s->size;
+        if (part == row) bring(at, rows * row, i, n);
+        else
+            for (int64_t r = first; r < end; r++) bring(at + r * row, part, 0, 1);
+    }
 }
 
 void hwb__cpu_after_end(hwb__cpu_after *a) {
