@@ -158,6 +158,87 @@ static void test_block_macs(void **state) {
     close_net(&s);
 }
 
+/* A sweep over all blocks: the forward pass once, and each block's own tangents; kernels of
+ * layers that several blocks go through, and their packed weights, are there once. */
+static void test_sweep(void **state) {
+    static const char *const names[CONVS] = {"conv1",          "layer1.0.conv1", "layer1.0.conv2",
+                                             "layer2.0.conv1", "layer2.0.conv2", "layer3.0.conv1",
+                                             "layer3.0.conv2"};
+    (void)state;
+    setup s = open_net();
+    hwb_curvature *c[CONVS];
+    hwb_tensor *v, *hv;
+    int64_t tangents = 0;
+    assert_ok(s.ctx, hwb_curvature_blocks(s.ctx, c, s.whole, CONVS, names));
+    for (int round = 0; round < 3; round++)
+        for (int i = 0; i < CONVS; i++) {
+            hwb_linop *op = hwb_curvature_op(c[i]);
+            assert_ok(s.ctx, hwb_tensor_new(s.ctx, &v, HWB_F32, hwb_shape_of(2, 1, (int)op->n)));
+            assert_ok(s.ctx, hwb_tensor_fill(s.ctx, v, 0.01 * (1 + i)));
+            assert_ok(s.ctx, op->apply(s.ctx, op, &hv, v));
+            hwb_tensor_release(v);
+            hwb_tensor_release(hv);
+        }
+    for (int i = 0; i < CONVS; i++) tangents += 2 * all_convs(i) + 2 * head_macs();
+    hwb_program *p = program_of(&s, c[0], 1);
+    hwb_program_info info = hwb_program_stats(p);
+    assert_int_equal(info.runs[HWB_ROLE_DATA], 1);
+    assert_int_equal(info.runs[HWB_ROLE_TANGENT], 3 * CONVS);
+    assert_int_equal(info.macs[HWB_ROLE_DATA], all_convs(0) + head_macs());
+    assert_int_equal(info.macs[HWB_ROLE_TANGENT], tangents);
+    hwb_program_info whole = hwb_program_stats(program_of(&s, s.whole, 1));
+    assert_true(info.kept_bytes < whole.kept_bytes);
+    assert_true(info.prepared < 2 * whole.kernels);
+    assert_true(info.kernels > 3 * info.prepared / 2);
+    assert_no_fallback(p);
+    /* a block by itself keeps its own needs only */
+    hwb_curvature *last;
+    assert_ok(s.ctx, hwb_curvature_block(s.ctx, &last, s.whole, names[CONVS - 1]));
+    assert_true(hwb_program_stats(program_of(&s, last, 1)).kept_bytes < info.kept_bytes / 2);
+    hwb_curvature_release(last);
+    for (int i = 0; i < CONVS; i++) hwb_curvature_release(c[i]);
+    close_net(&s);
+}
+
+/* Several batches: one forward pass a batch for a product of every block, and of every vector. */
+static void test_sweep_streamed(void **state) {
+    static const char *const names[] = {"conv1", "layer2.0.conv1", "linear"};
+    enum { N = 3, K = 2 };
+    (void)state;
+    setup s = open_net();
+    hwb_curvature *whole, *c[N];
+    hwb_source source;
+    hwb_curvature_options o = {.kind = HWB_HESSIAN};
+    hwb_linop_set set;
+    hwb_tensor *v[N], *w[N];
+    assert_ok(s.ctx, hwb_source_batch(s.ctx, &source, s.x, s.y, 2));
+    assert_ok(s.ctx, hwb_curvature_new(s.ctx, &whole, s.model, source, &o));
+    assert_ok(s.ctx, hwb_curvature_blocks(s.ctx, c, whole, N, names));
+    assert_ok(s.ctx, hwb_curvature_together(s.ctx, &set, N, c));
+    assert_true(set.pass);
+    for (int i = 0; i < N; i++) {
+        int n = (int)hwb_curvature_n(c[i]);
+        assert_ok(s.ctx, hwb_tensor_new(s.ctx, &v[i], HWB_F32, hwb_shape_of(2, K, n)));
+        assert_ok(s.ctx, hwb_tensor_fill(s.ctx, v[i], 0.01));
+    }
+    const hwb_tensor *some[N] = {v[0], NULL, v[2]};
+    assert_ok(s.ctx, set.apply(s.ctx, &set, w, some));
+    assert_null(w[1]);
+    const hwb_program *p = c[0]->family->products.list[0].program;
+    assert_int_equal(hwb_program_stats(p).runs[HWB_ROLE_DATA], BATCH / 2);
+    assert_int_equal(hwb_program_stats(p).runs[HWB_ROLE_TANGENT], BATCH / 2 * 2 * K);
+    assert_int_equal(hwb_curvature_op(c[0])->applied, K);
+    assert_int_equal(hwb_curvature_op(c[1])->applied, 0);
+    for (int i = 0; i < N; i++) {
+        hwb_tensor_release(v[i]);
+        hwb_tensor_release(w[i]);
+        hwb_curvature_release(c[i]);
+    }
+    hwb_curvature_apart(&set);
+    hwb_curvature_release(whole);
+    close_net(&s);
+}
+
 /* K vectors cost K times the tangents of one, and no more primal. */
 static void test_vectors_macs(void **state) {
     (void)state;
@@ -329,10 +410,11 @@ static void test_quantized(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_gradient_macs), cmocka_unit_test(test_hvp_macs),
-        cmocka_unit_test(test_block_macs),    cmocka_unit_test(test_vectors_macs),
-        cmocka_unit_test(test_passes),        cmocka_unit_test(test_kept_bytes),
-        cmocka_unit_test(test_flat_vectors),  cmocka_unit_test(test_budget),
-        cmocka_unit_test(test_training),      cmocka_unit_test(test_quantized)};
+        cmocka_unit_test(test_gradient_macs),  cmocka_unit_test(test_hvp_macs),
+        cmocka_unit_test(test_block_macs),     cmocka_unit_test(test_sweep),
+        cmocka_unit_test(test_sweep_streamed), cmocka_unit_test(test_vectors_macs),
+        cmocka_unit_test(test_passes),         cmocka_unit_test(test_kept_bytes),
+        cmocka_unit_test(test_flat_vectors),   cmocka_unit_test(test_budget),
+        cmocka_unit_test(test_training),       cmocka_unit_test(test_quantized)};
     return RUN_TESTS(tests);
 }

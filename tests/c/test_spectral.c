@@ -258,6 +258,54 @@ static void test_power_degenerate(void **state) {
     test_ctx_free(ctx);
 }
 
+/* ---- many operators in turn -------------------------------------------------------------- */
+
+/* Each solve of many takes the steps that it takes alone, and no pass is made for nothing. */
+static void test_many(void **state) {
+    (void)state;
+    enum { B = 4, N = 40 };
+    static const hwb_which which[] = {HWB_WHICH_LM, HWB_WHICH_LA, HWB_WHICH_SA, HWB_WHICH_LM};
+    hwb_ctx *ctx = test_ctx_new();
+    for (int power = 0; power < 2; power++)
+        for (int pass = 0; pass < 2; pass++) {
+            dense d[B];
+            hwb_linop *ops[B];
+            hwb_eigs_options o[B];
+            hwb_eigs_result many[B], one;
+            int64_t most = 0;
+            for (int i = 0; i < B; i++) {
+                double s[N];
+                hessian_like(N - 7 * i, s);
+                d[i] = dense_new(N - 7 * i, s, HWB_F64, (uint64_t)i + 3);
+                o[i] = hwb_eigs_defaults();
+                o[i].k = 1 + i % 2;
+                o[i].which = which[i];
+                o[i].tol = i == 1 ? 1e-1 : 1e-5;
+                o[i].seed = (uint64_t)i;
+                o[i].maxiter = i == 3 ? 5 : 200;
+            }
+            dense_set set = dense_set_of(d, B, ops, pass);
+            assert_ok(ctx, hwb_eigs_many(ctx, many, &set.set, o, power));
+            for (int i = 0; i < B; i++) {
+                assert_ok(ctx, power ? hwb_eigs_power(ctx, &one, &d[i].op, &o[i])
+                                     : hwb_eigs_lanczos(ctx, &one, &d[i].op, &o[i]));
+                assert_int_equal(many[i].k, one.k);
+                assert_int_equal(many[i].hvps, one.hvps);
+                for (int k = 0; k < one.k; k++) {
+                    assert_true(many[i].values[k] == one.values[k]);
+                    assert_true(many[i].residuals[k] == one.residuals[k]);
+                    assert_true(many[i].converged[k] == one.converged[k]);
+                }
+                if (one.hvps > most) most = one.hvps;
+                hwb_eigs_free(&one);
+                hwb_eigs_free(&many[i]);
+                free(d[i].a);
+            }
+            assert_int_equal(set.passes, pass ? most : 0);
+        }
+    test_ctx_free(ctx);
+}
+
 /* ---- failures: interrupt, NaN, a step function that stops, bad arguments ------------- */
 
 static hwb_status stop_at_4(hwb_ctx *ctx, void *user, const hwb_eigs_step *s) {
@@ -293,7 +341,10 @@ static hwb_status run_solver(hwb_ctx *ctx, int which, dense *d) {
     else if (which == 5) st = hwb_density_slq(ctx, &sr, &d->op, &s);
     else if (which == 6) st = hwb_diag(ctx, &gr, &d->op, &g);
     else if (which == 7) st = hwb_block_trace(ctx, &br, &d->op, 1, &range, &isolated.set, &b);
-    else {
+    else if (which <= 9) {
+        isolated.set.pass = true;
+        st = hwb_eigs_many(ctx, &er, &isolated.set, &e, which == 9);
+    } else {
         st = hwb_tensor_new(ctx, &rhs, d->op.dtype, hwb_shape_of(1, (int)d->op.n));
         if (st == HWB_OK) st = hwb_tensor_fill(ctx, rhs, 1);
         if (st == HWB_OK) st = hwb_cg(ctx, &cr, &d->op, rhs, &c);
@@ -310,7 +361,7 @@ static hwb_status run_solver(hwb_ctx *ctx, int which, dense *d) {
 
 static void test_interrupt_and_nan(void **state) {
     (void)state;
-    enum { N = 50, SOLVERS = 9 };
+    enum { N = 50, SOLVERS = 11 };
     double s[N];
     hessian_like(N, s);
     for (int which = 0; which < SOLVERS; which++)
@@ -333,7 +384,7 @@ static void test_interrupt_and_nan(void **state) {
 /* Every allocation of every solver fails once: an error, nothing leaked. */
 static void test_out_of_memory(void **state) {
     (void)state;
-    enum { N = 20, SOLVERS = 9 };
+    enum { N = 20, SOLVERS = 11 };
     double s[N];
     hessian_like(N, s);
     for (int which = 0; which < SOLVERS; which++)
@@ -601,6 +652,7 @@ int main(void) {
         cmocka_unit_test(test_lanczos_options),
         cmocka_unit_test(test_power),
         cmocka_unit_test(test_power_degenerate),
+        cmocka_unit_test(test_many),
         cmocka_unit_test(test_interrupt_and_nan),
         cmocka_unit_test(test_out_of_memory),
         cmocka_unit_test(test_bad_arguments),

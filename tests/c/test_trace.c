@@ -181,6 +181,21 @@ static void test_block_traces(void **state) {
     assert_true(good > 0.99 * seeds * BLOCKS);
     assert_true(total_good > 0.99 * seeds);
     for (int l = 0; l < BLOCKS; l++) assert_true(fabs(bias[l]) <= 5 * sqrt(se2[l]));
+    /* blocks that share passes draw the same probes in fewer of them */
+    hwb_block_trace_result shared;
+    assert_ok(ctx, hwb_block_trace(ctx, &r, &full.op, BLOCKS, ranges, &isolated.set, &o));
+    isolated.set.pass = true;
+    assert_ok(ctx, hwb_block_trace(ctx, &shared, &full.op, BLOCKS, ranges, &isolated.set, &o));
+    isolated.set.pass = false;
+    int64_t most = 0;
+    for (int l = 0; l < BLOCKS; l++) {
+        assert_true(r.mean[l] == shared.mean[l] && r.se[l] == shared.se[l]);
+        assert_int_equal(r.isolated_probes[l], shared.isolated_probes[l]);
+        if (r.isolated_probes[l] > most) most = r.isolated_probes[l];
+    }
+    assert_in_range(isolated.passes, 1, most);
+    hwb_block_trace_free(&r);
+    hwb_block_trace_free(&shared);
     /* a short budget is kept, goes to the block that matters, and K changes nothing */
     double cost[BLOCKS] = {1, 1, 2}, weight[BLOCKS] = {1e-9, 1e-9, 1};
     o.budget = 60;
