@@ -85,6 +85,21 @@ static int64_t lay_out(const hwb_kdesc *d, hwb_shape *space, hwb__cuda_stride vi
     return start;
 }
 
+/* Elements that can be moved as one: up to 16 bytes, where the last axis, the other
+ * strides and the beginning allow; the walk then counts in those. */
+static int pack_of(hwb__cuda_walk *w, int64_t start, size_t size) {
+    const int last = w->ndim - 1;
+    for (int v = (int)(16 / size); v > 1 && last >= 0; v /= 2) {
+        bool fits = w->stride[0][last] == 1 && w->dim[last] % v == 0 && start % v == 0;
+        for (int d = 0; fits && d < last; d++) fits = w->stride[0][d] % v == 0;
+        if (!fits) continue;
+        w->dim[last] /= v;
+        for (int d = 0; d < last; d++) w->stride[0][d] /= v;
+        return v;
+    }
+    return 1;
+}
+
 static const char *unit_of(size_t size) {
     return size == 8 ? "u64" : size == 4 ? "u32" : "u8";
 }
@@ -102,16 +117,18 @@ static void strided_text(hwb__cuda_text *t, strided_kernel *k, const hwb_kdesc *
     k->p.n = hwb__cuda_numel(&space);
     k->start = k->p.n > 0 ? (size_t)start * size : 0;
     hwb__cuda_walk_make(&w, &space, 1, via, NULL);
+    const int v = pack_of(&w, start, size);
+    k->p.n /= v;
     hwb__cuda_say(t,
-                  "typedef struct %s params;\ntypedef %s I;\n"
+                  "typedef struct %s params;\ntypedef %s I;\ntypedef pack<%s, %d> U;\n"
                   "extern \"C\" __global__ void __launch_bounds__(256) "
                   "hwb_kernel(const params p) {\n"
                   "for (I i = blockIdx.x * (I)256 + threadIdx.x; i < (I)p.n; "
                   "i += gridDim.x * (I)256) {\n",
-                  HWB__CUDA_TEXT(STRIDED_PARAMS), narrow ? "u32" : "u64");
+                  HWB__CUDA_TEXT(STRIDED_PARAMS), narrow ? "u32" : "u64", unit_of(size), v);
     hwb__cuda_emit_offsets(t, &w, 0, 1, "i", "");
-    hwb__cuda_say(t, "((%s *)p.dst)[%s] = ((const %s *)p.src)[%s];\n}\n}\n", unit_of(size),
-                  k->scatter ? "b0" : "i", unit_of(size), k->scatter ? "i" : "b0");
+    hwb__cuda_say(t, "((U *)p.dst)[%s] = ((const U *)p.src)[%s];\n}\n}\n", k->scatter ? "b0" : "i",
+                  k->scatter ? "i" : "b0");
 }
 
 static hwb_status prepare_strided(hwb_ctx *ctx, hwb__cuda *s, hwb_kernel **out,

@@ -24,8 +24,6 @@
         void *key;                                                                                 \
         void *fault;                                                                               \
         i64 outer;                                                                                 \
-        i64 rows;                                                                                  \
-        i64 inner;                                                                                 \
         i64 picks;                                                                                 \
         i64 id;                                                                                    \
     }
@@ -34,54 +32,54 @@ typedef struct index_kernel {
     hwb_kernel base;
     cudaKernel_t f, sort;
     size_t bytes; /* of the result */
+    int64_t rows, inner;
     bool scatter;
     struct INDEX_PARAMS p;
 } index_kernel;
 
+/* ROWS and INNER are constants of the text. */
 #define HEAD                                                                                       \
     "extern \"C\" __global__ void __launch_bounds__(256) hwb_kernel(const params p) {\n"           \
-    "const i64 first = (i64)blockIdx.x * 256 + threadIdx.x, step = (i64)gridDim.x * 256;\n"
+    "const I first = blockIdx.x * (I)256 + threadIdx.x, step = gridDim.x * (I)256;\n"              \
+    "const I picks = (I)p.picks, n = (I)p.outer * picks * INNER;\n"
 
 static const char GATHER[] =
-    HEAD "const i64 n = p.outer * p.picks * p.inner;\n"
-         "for (i64 t = first; t < n; t += step) {\n"
-         "    const i64 c = t % p.inner, i = t / p.inner % p.picks, o = t / p.inner / p.picks;\n"
+    HEAD "for (I t = first; t < n; t += step) {\n"
+         "    const I c = t % INNER, u = t / INNER, i = u % picks, o = u / picks;\n"
          "    const i64 row = (i64)((const X *)p.index)[i];\n"
-         "    const bool good = row >= 0 && row < p.rows;\n"
+         "    const bool good = row >= 0 && row < ROWS;\n"
          "    if (!good) f_fault(p.fault, p.id, i, row);\n"
-         "    ((T *)p.y)[t] = good ? ((const T *)p.x)[(o * p.rows + row) * p.inner + c] : (T)0;\n"
+         "    ((T *)p.y)[t] = good ? ((const T *)p.x)[(o * (I)ROWS + (I)row) * INNER + c] : (T)0;\n"
          "}\n}\n";
 
-static const char SORT[] =
-    HEAD "for (i64 i = first; i < p.picks; i += step) {\n"
-         "    const i64 row = (i64)((const X *)p.index)[i];\n"
-         "    i64 before = 0;\n"
-         "    for (i64 j = 0; j < p.picks; j++) {\n"
-         "        const i64 other = (i64)((const X *)p.index)[j];\n"
-         "        before += other < row || (other == row && j < i);\n"
-         "    }\n"
-         "    if (row < 0 || row >= p.rows) f_fault(p.fault, p.id, i, row);\n"
-         "    ((i64 *)p.key)[before] = row;\n"
-         "    ((i64 *)p.place)[before] = i;\n"
-         "}\n}\n";
+static const char SORT[] = HEAD "for (I i = first; i < picks && n > 0; i += step) {\n"
+                                "    const i64 row = (i64)((const X *)p.index)[i];\n"
+                                "    I before = 0;\n"
+                                "    for (I j = 0; j < picks; j++) {\n"
+                                "        const i64 other = (i64)((const X *)p.index)[j];\n"
+                                "        before += other < row || (other == row && j < i);\n"
+                                "    }\n"
+                                "    if (row < 0 || row >= ROWS) f_fault(p.fault, p.id, i, row);\n"
+                                "    ((i64 *)p.key)[before] = row;\n"
+                                "    ((i64 *)p.place)[before] = i;\n"
+                                "}\n}\n";
 
 static const char SCATTER[] =
-    HEAD "const i64 n = p.outer * p.picks * p.inner;\n"
-         "const i64 *key = (const i64 *)p.key, *place = (const i64 *)p.place;\n"
-         "for (i64 t = first; t < n; t += step) {\n"
-         "    const i64 c = t % p.inner, q = t / p.inner % p.picks, o = t / p.inner / p.picks;\n"
+    HEAD "const i64 *key = (const i64 *)p.key, *place = (const i64 *)p.place;\n"
+         "for (I t = first; t < n; t += step) {\n"
+         "    const I c = t % INNER, u = t / INNER, q = u % picks, o = u / picks;\n"
          "    const i64 row = key[q];\n"
-         "    if (row < 0 || row >= p.rows || (q > 0 && key[q - 1] == row)) continue;\n"
+         "    if (row < 0 || row >= ROWS || (q > 0 && key[q - 1] == row)) continue;\n"
          "    A sum = 0;\n"
-         "    for (i64 j = q; j < p.picks && key[j] == row; j++)\n"
-         "        sum += (A)((const T *)p.x)[(o * p.picks + place[j]) * p.inner + c];\n"
-         "    ((T *)p.y)[(o * p.rows + row) * p.inner + c] = (T)sum;\n"
+         "    for (I j = q; j < picks && key[j] == row; j++)\n"
+         "        sum += (A)((const T *)p.x)[(o * picks + (I)place[j]) * INNER + c];\n"
+         "    ((T *)p.y)[(o * (I)ROWS + (I)row) * INNER + c] = (T)sum;\n"
          "}\n}\n";
 
 static hwb_status run(hwb_ctx *ctx, hwb__cuda *s, hwb_kernel *base, const void *const *in,
                       void *const *out) {
     index_kernel *k = (index_kernel *)base;
-    const int64_t n = k->p.outer * k->p.picks * k->p.inner;
+    const int64_t n = k->p.outer * k->p.picks * k->inner;
     k->p.x = (void *)(uintptr_t)in[0];
     k->p.index = (void *)(uintptr_t)in[1];
     k->p.y = out[0];
@@ -95,13 +93,18 @@ static hwb_status run(hwb_ctx *ctx, hwb__cuda *s, hwb_kernel *base, const void *
     return hwb__cuda_launch(ctx, s, k->f, hwb__cuda_grid_for(n, s->sms), &k->p);
 }
 
-static hwb_status compile(hwb_ctx *ctx, hwb__cuda *s, cudaKernel_t *f, const hwb_kdesc *d,
-                          const char *name, const char *body) {
+static hwb_status compile(hwb_ctx *ctx, hwb__cuda *s, cudaKernel_t *f, const index_kernel *k,
+                          const hwb_kdesc *d, const char *name, const char *body) {
+    const hwb_vdesc *all[] = {&d->in[0], &d->in[1], &d->out[0]};
     hwb__cuda_text t = {0};
     const bool real = hwb__cuda_is_float(d->out[0].dtype);
-    hwb__cuda_say(&t, "typedef struct %s params;\ntypedef %s T;\ntypedef %s X;\ntypedef %s A;\n%s",
+    hwb__cuda_say(&t,
+                  "typedef struct %s params;\ntypedef %s T;\ntypedef %s X;\ntypedef %s A;\n"
+                  "typedef %s I;\n#define ROWS (i64)%lld\n#define INNER (I)%lld\n%s",
                   HWB__CUDA_TEXT(INDEX_PARAMS), hwb__cuda_type(d->out[0].dtype),
-                  hwb__cuda_type(d->in[1].dtype), real ? "double" : "u64", body);
+                  hwb__cuda_type(d->in[1].dtype), real ? "double" : "u64",
+                  hwb__cuda_narrow(3, all) ? "u32" : "u64", (long long)k->rows,
+                  (long long)(k->inner ? k->inner : 1), body);
     hwb_status st = hwb__cuda_function(ctx, s, f, name, &t);
     free(t.at);
     return st;
@@ -119,14 +122,15 @@ static hwb_status prepare(hwb_ctx *ctx, hwb__cuda *s, hwb_kernel **out, const hw
     k->base.run = run;
     k->scatter = scatter;
     k->bytes = hwb__cuda_bytes(&d->out[0]);
-    k->p.outer = k->p.inner = 1;
-    k->p.rows = table->dim[d->attrs.axis];
+    k->p.outer = k->inner = 1;
+    k->rows = table->dim[d->attrs.axis];
     k->p.picks = hwb__cuda_numel(&d->in[1].shape);
     for (int i = 0; i < d->attrs.axis; i++) k->p.outer *= table->dim[i];
-    for (int i = d->attrs.axis + 1; i < table->ndim; i++) k->p.inner *= table->dim[i];
-    hwb_status st = hwb__cuda_fault_source(ctx, s, d, k->p.rows, &k->p.id);
-    if (st == HWB_OK) st = compile(ctx, s, &k->f, d, k->base.name + 6, scatter ? SCATTER : GATHER);
-    if (st == HWB_OK && scatter) st = compile(ctx, s, &k->sort, d, "sort", SORT);
+    for (int i = d->attrs.axis + 1; i < table->ndim; i++) k->inner *= table->dim[i];
+    hwb_status st = hwb__cuda_fault_source(ctx, s, d, k->rows, &k->p.id);
+    if (st == HWB_OK)
+        st = compile(ctx, s, &k->f, k, d, k->base.name + 6, scatter ? SCATTER : GATHER);
+    if (st == HWB_OK && scatter) st = compile(ctx, s, &k->sort, k, d, "sort", SORT);
     if (st == HWB_OK && scatter)
         st = hwb__cuda_scratch(ctx, s, 2 * sizeof(int64_t) * (size_t)k->p.picks);
     if (st == HWB_OK) *out = &k->base;

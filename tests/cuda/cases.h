@@ -150,6 +150,17 @@ static inline void cases_move(case_fn f) {
         case_data(f, HWB_OP_SLICE, types[i], s, hwb_shape_of(4, 3, 0, 3, 2), &a);
         case_data(f, HWB_OP_PAD, types[i], hwb_shape_of(4, 3, 2, 3, 2), s, &a);
         case_data(f, HWB_OP_PAD, types[i], hwb_shape_of(4, 0, 2, 3, 2), s, &a);
+        memset(&a, 0, sizeof a); /* in packs of 16 bytes, or of what the beginning allows */
+        a.perm[0] = 0, a.perm[1] = 2, a.perm[2] = 1, a.perm[3] = 3;
+        case_data(f, HWB_OP_PERMUTE, types[i], hwb_shape_of(4, 2, 3, 4, 32),
+                  hwb_shape_of(4, 2, 4, 3, 32), &a);
+        for (int start = 2; start <= 16; start *= 2) {
+            for (int d = 0; d < 4; d++) a.lo[d] = d == 3 ? start : 1, a.step[d] = 1;
+            case_data(f, HWB_OP_SLICE, types[i], hwb_shape_of(4, 3, 4, 5, 64),
+                      hwb_shape_of(4, 2, 2, 4, 16), &a);
+            case_data(f, HWB_OP_PAD, types[i], hwb_shape_of(4, 2, 2, 4, 16),
+                      hwb_shape_of(4, 3, 4, 5, 64), &a);
+        }
     }
     for (int axis = 0; axis < 2; axis++) {
         check c = {.d = {.op = HWB_OP_CONCAT, .n_in = 20, .n_out = 1}, .exact = true};
