@@ -126,6 +126,16 @@ static bool is_output(const hwb_fused *f, int reg) {
     return false;
 }
 
+/* An input that decides in WHERE and does nothing else. */
+static bool only_chooses(const hwb_fused *f, int reg) {
+    for (int i = 0; i < f->n_instr; i++)
+        for (int j = 0; j < 3; j++)
+            if (f->instr[i].in[j] == reg && (j > 0 || f->instr[i].op != HWB_OP_WHERE)) return false;
+    for (int i = 0; i < f->n_out; i++)
+        if (f->out[i].reg == reg) return false;
+    return true;
+}
+
 /* Element strides of an operand that broadcasts the axes with `bit` in their pattern. */
 static void strides(const fused_kernel *k, const uint32_t *pattern, uint32_t bit, int64_t *out) {
     int64_t stride = 1;
@@ -146,7 +156,8 @@ static void plan_inputs(fused_kernel *k, const hwb_vdesc *desc, const hwb_fused 
         in->dense = !k->apart;
         for (int d = k->t; d < k->nd; d++)
             if (!in->stride[d] && k->dim[d] > 1) in->dense = false;
-        in->direct = in->dense && !in->is_bool && !is_output(f, i);
+        in->bytes = in->is_bool && in->dense && only_chooses(f, i);
+        in->direct = in->bytes || (in->dense && !in->is_bool && !is_output(f, i));
         if (i == 0 && k->given) in->direct = k->given_dense;
     }
 }

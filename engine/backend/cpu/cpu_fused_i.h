@@ -25,6 +25,7 @@ typedef struct fused_in {
     bool direct; /* a tile is contiguous: read in place */
     bool is_bool;
     bool dense;                   /* a tile is contiguous */
+    bool bytes;                   /* bools that only choose: never made numbers */
     int slot;                     /* else expanded into this slot */
     int last_use;                 /* step; n_steps = at the end */
     int64_t stride[HWB_MAX_DIMS]; /* elements; 0 = broadcast */

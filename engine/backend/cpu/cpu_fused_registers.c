@@ -59,6 +59,8 @@ static void make_steps(builder *b, const hwb_fused *f) {
         }
         if (b->uses[reg] == 0) continue;
         fused_step s = {.op = in->op, .dst = reg, .src = {in->in[0], in->in[1], in->in[2]}};
+        if (in->op == HWB_OP_WHERE && s.src[0] < k->n_in && k->in[s.src[0]].bytes)
+            s.op = VEC_CHOOSE;
         if (!join(b, &s, false)) join(b, &s, true);
         b->maker[reg] = n;
         k->step[n++] = s;

@@ -9,14 +9,15 @@
 
 #include "graph/op.h"
 
-/* Two operations in one pass, for op of the loops below. */
+/* Two operations in one pass, and one on bytes, for op of the loops below. */
 enum {
     VEC_MUL_ADD = HWB_OP_COUNT, /* a b + c */
     VEC_MUL_SUB,                /* a b - c */
     VEC_SUB_PROD,               /* c - a b */
     VEC_ADD_ADD,                /* (a + b) + c */
     VEC_ADD_MUL,                /* (a + b) c */
-    VEC_SUB_MUL                 /* (a - b) c */
+    VEC_SUB_MUL,                /* (a - b) c */
+    VEC_CHOOSE                  /* a ? b : c, a being bytes */
 };
 
 struct hwb__vec {

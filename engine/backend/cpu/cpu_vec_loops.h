@@ -46,6 +46,7 @@ static void FN(op)(int op, int64_t n, T *dst, const T *a, const T *b, const T *c
     case VEC_ADD_ADD: LOOP((a[i] + b[i]) + c[i]);
     case VEC_ADD_MUL: LOOP((a[i] + b[i]) * c[i]);
     case VEC_SUB_MUL: LOOP((a[i] - b[i]) * c[i]);
+    case VEC_CHOOSE: LOOP(((const uint8_t *)a)[i] ? b[i] : c[i]);
     default: break; /* supports refuses the rest */
     }
 }
