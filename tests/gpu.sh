@@ -151,15 +151,15 @@ small="train-step gradient hvp hvp-4 hvp-16 block-eigs bert-gradient bert-hvp"
 large="resnet50-gradient resnet50-hvp resnet50-block-eigs"
 [ "$smoke" = 1 ] && small="train-step hvp" large=""
 
-# bench MATH CASE...
+# bench "OPTIONS" CASE...
 bench() {
-    local math=$1 one status=0 more
+    local options=$1 one status=0 more
     shift
     for one in "$@"; do
         case $one in resnet50*) more="batch=64 repeat=3" ;; *) more="repeat=10" ;; esac
         [ "$smoke" = 1 ] && more="smoke=1"
         # shellcheck disable=SC2086
-        "$run" bench "$one" device=cuda math="$math" $more || status=1
+        "$run" bench "$one" device=cuda $options $more || status=1
     done
     return $status
 }
@@ -175,11 +175,14 @@ bench_all() {
     local status=0
     machine || status=1
     # shellcheck disable=SC2086
-    bench float32 $small $large || status=1
+    bench math=float32 $small $large || status=1
     # shellcheck disable=SC2086
-    bench tf32 $small $large || status=1
+    bench math=tf32 $small $large || status=1
     # shellcheck disable=SC2046
-    bench bf16 $(echo "$small $large" | tr ' ' '\n' | grep 'hvp$') || status=1
+    set -- $(echo "$small $large" | tr ' ' '\n' | grep -E '^train-step|hvp$')
+    bench "math=float32 deterministic=0" "$@" || status=1
+    bench "math=tf32 deterministic=0" "$@" || status=1
+    bench math=bf16 "$@" || status=1
     return $status
 }
 
@@ -234,7 +237,7 @@ fi
 part build 40 bash -c build && export HWB_BACKEND_PATH=$work/built
 part geometry 10 "$run" test_cuda_geometry
 part ops 90 "$run" test_cuda_ops
-part bench 110 bash -c bench_all
+part bench 150 bash -c bench_all
 grep -h '^{' "$work/logs/bench" >"$out/bench.jsonl"
 part peers 60 bash -c peers
 part jax 45 bash -c peers_jax

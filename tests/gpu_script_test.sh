@@ -22,7 +22,7 @@ cat >"$work/bundle/bin/run" <<'RUN'
 program=$1
 shift
 case $program in
-bench) echo "{\"case\": \"$1\", \"math\": \"${3#math=}\", \"seconds_median\": 0.002, \"gmacs\": 4, \"gbytes\": 1, \"check\": [2.0, 2.0]}" ;;
+bench) echo "{\"case\": \"$1\", \"math\": \"${3#math=}\", \"deterministic\": $(case $* in *deterministic=0*) echo false ;; *) echo true ;; esac), \"seconds_median\": 0.002, \"gmacs\": 4, \"gbytes\": 1, \"check\": [2.0, 2.0]}" ;;
 cuda_machine) echo '{"case": "machine", "way": "hwb", "gbytes_per_s": 1000.0, "gmacs_per_s_float32": 8000.0}' ;;
 test_cuda_ops) eval "${STUB_ops:-true}" ;;
 hwb) eval "${STUB_hwb:-true}" ;;
@@ -57,9 +57,10 @@ says '^bench .*ok$'
 says '^peers .*skipped: no torch'
 says '^sanitizer .*skipped'
 says '^recipes .*ok$'
-[ "$(grep -c . "$work/out/bench.jsonl")" -eq 6 ] || complain "bench.jsonl: $(cat "$work/out/bench.jsonl")"
+[ "$(grep -c . "$work/out/bench.jsonl")" -eq 11 ] || complain "bench.jsonl: $(cat "$work/out/bench.jsonl")"
 grep -Fq '| hvp | float32 | 2 | - | - | - | - | - | - | 1 (memory) | 2.00 | - |' "$work/out/results.md" ||
     complain "results.md: $(cat "$work/out/results.md")"
+grep -Fq '| hvp | tf32, timed | 2 |' "$work/out/results.md" || complain "no row of timed algorithms"
 [ "$(find "$work/out" -type f | wc -l)" -le 8 ] || complain "too many files"
 grep -q '2 failed (build ops)' "$work/said" || complain "the last line: $(tail -n 1 "$work/said")"
 

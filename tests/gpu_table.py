@@ -10,7 +10,8 @@ time in which the card, at its measured rates, could do the multiply-adds and mo
 the case's kernels read and write.  The least time is the larger of the two; kernels that
 keep data in registers or caches may come below it.
 
-Nothing is filled in that was not measured: a missing time is a dash.
+Nothing is filled in that was not measured: a missing time is a dash.  "timed": algorithms chosen by
+measured times, last bits may vary (bench's deterministic=0).
 """
 import json
 import sys
@@ -98,7 +99,7 @@ def table(bench, peers):
         least, bound = limit(b, machine)
         off = agreement(b, peers)
         lines.append("| " + " | ".join([
-            b["case"], b["math"], milliseconds(mine),
+            b["case"], b["math"] + ("" if b.get("deterministic", True) else ", timed"), milliseconds(mine),
             milliseconds(eager) + (f" ({eager_way})" if eager_way else ""),
             milliseconds(compiled) + (f" ({compiled_way})" if compiled_way else ""), milliseconds(jax),
             quotient(eager, mine), quotient(compiled, mine), quotient(jax, mine),

@@ -7,6 +7,7 @@
  *   repeat=5 (0: the warm-up counts)  threads=2  smoke=1 (one run of a few samples)  dump=1 (kernels with their times, on stderr)
  *   tensors=FILE (parameters by name)  cifar=DIR (which holds cifar-10-batches-bin)
  *   device=cuda (default $HWB_DEVICE or cpu)  math=float32|tf32|bf16 (inside products on a GPU)
+ *   deterministic=0 (last bits may vary: a GPU then times algorithms to choose them)
  *
  * One JSON line: median, least and greatest seconds of `repeat` runs after a
  * warm-up, least processor seconds of all threads, seconds of the warm-up
@@ -128,15 +129,16 @@ static void dump_programs(bench *b, bool print) {
 static void print_line(bench *b, const double *wall, double cpu, double first, double mib,
                        size_t before) {
     double account = (double)(hwb_memory(b->ctx).peak - before) / 1048576.0;
-    printf("{\"case\": \"%s\", \"net\": \"%s\", \"device\": \"%s\", \"math\": \"%s\", \"repeat\": "
+    printf("{\"case\": \"%s\", \"net\": \"%s\", \"device\": \"%s\", \"math\": \"%s\", "
+           "\"deterministic\": %s, \"repeat\": "
            "%lld, \"threads\": %lld, "
            "\"seconds_median\": %.5f, \"seconds_min\": %.5f, \"seconds_max\": %.5f, "
            "\"cpu_s_min\": %.5f, \"first_s\": %.4f, \"peak_mib\": %.1f, \"account_mib\": %.1f, "
            "\"device_mib\": %.1f, \"model_mib\": %.1f, \"gmacs\": %.4f, \"gbytes\": %.4f, "
            "\"check\": [",
            b->what->name, b->net_name, b->device, b->math ? b->math : "float32",
-           (long long)b->repeat, (long long)b->threads, wall[b->repeat / 2], wall[0],
-           wall[b->repeat - 1], cpu, first, mib, account,
+           b->deterministic ? "true" : "false", (long long)b->repeat, (long long)b->threads,
+           wall[b->repeat / 2], wall[0], wall[b->repeat - 1], cpu, first, mib, account,
            (double)hwb_memory(b->ctx).device_peak / 1048576.0, (double)before / 1048576.0,
            b->macs / 1e9, b->bytes / 1e9);
     for (int i = 0; i < MAX_CHECKS && b->what->checks[i]; i++)
@@ -197,10 +199,18 @@ static void read_options(bench *b, int argc, char **argv) {
     struct {
         const char *name;
         int64_t *to;
-    } numbers[] = {{"batch", &s->batch},           {"side", &s->side},      {"k", &s->k},
-                   {"iterations", &s->iterations}, {"probes", &s->probes},  {"steps", &s->steps},
-                   {"images", &s->images},         {"micro", &s->micro},    {"bits", &s->bits},
-                   {"repeat", &b->repeat},         {"threads", &b->threads}};
+    } numbers[] = {{"batch", &s->batch},
+                   {"side", &s->side},
+                   {"k", &s->k},
+                   {"iterations", &s->iterations},
+                   {"probes", &s->probes},
+                   {"steps", &s->steps},
+                   {"images", &s->images},
+                   {"micro", &s->micro},
+                   {"bits", &s->bits},
+                   {"repeat", &b->repeat},
+                   {"threads", &b->threads},
+                   {"deterministic", &b->deterministic}};
     struct {
         const char *name, **to;
     } words[] = {{"net", &b->net_name},
@@ -229,7 +239,7 @@ static void read_options(bench *b, int argc, char **argv) {
 
 static void open_device(bench *b) {
     static const char *const names[] = {"float32", "tf32", "bf16"};
-    hwb_device_options o = {HWB_MATH_EXACT, true};
+    hwb_device_options o = {HWB_MATH_EXACT, b->deterministic != 0};
     bool known = !b->math;
     if (!b->device) b->device = getenv("HWB_DEVICE");
     if (!b->device || !*b->device) b->device = "cpu";
@@ -246,7 +256,7 @@ static void list_cases(void) {
 }
 
 int main(int argc, char **argv) {
-    bench b = {.repeat = 5, .threads = 2};
+    bench b = {.repeat = 5, .threads = 2, .deterministic = 1};
     if (argc < 2) usage("no case", "");
     if (strcmp(argv[1], "list") == 0) {
         list_cases();

@@ -41,7 +41,7 @@ struct bench {
     const bench_case *what;
     const char *net_name;
     bench_sizes sizes;
-    int64_t repeat, threads;
+    int64_t repeat, threads, deterministic;
     bool dump;
     const char *tensors, *cifar; /* files, or NULL: formulas */
     const char *device, *math;   /* of backend.h */
