@@ -145,6 +145,7 @@ void hwb__cuda_close(void *state) {
     hwb__cuda_mem_free(s, s->blas_space);
     if (s->host_fault) cudaFreeHost(s->host_fault);
     if (s->bounce) cudaFreeHost(s->bounce);
+    if (s->ring) cudaFreeHost(s->ring);
     hwb__cuda_pool_free(s->pool);
     if (s->stream) cudaStreamDestroy(s->stream);
     free(s->sources);

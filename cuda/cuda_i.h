@@ -73,6 +73,7 @@ typedef struct hwb__cuda {
     hwb__cuda_source *sources;
     hwb__cuda_choice *choices;
     int n_sources, n_choices;
+    void *ring;    /* pinned, for large copies; made by the first (cuda_copy.c) */
     void *bounce;  /* pinned, for small results */
     void *scratch; /* shared by the kernels of the stream, grown at prepare */
     size_t scratch_bytes;
@@ -104,13 +105,16 @@ hwb_status hwb__cuda_pool_new(hwb_ctx *ctx, hwb__cuda_pool **out);
 void hwb__cuda_pool_free(hwb__cuda_pool *pool);
 void *hwb__cuda_mem_alloc(hwb_ctx *ctx, void *state, size_t bytes);
 void hwb__cuda_mem_free(void *state, void *p);
+/* At least `bytes` at s->scratch from now on.  Memory that captured graphs may
+ * still name is kept until the context closes. */
+hwb_status hwb__cuda_scratch(hwb_ctx *ctx, hwb__cuda *s, size_t bytes);
+
+/* ---- copies (cuda_copy.c) ------------------------------------------------------------ */
+
 hwb_status hwb__cuda_mem_put(hwb_ctx *ctx, void *state, void *dst, const void *host, size_t bytes);
 hwb_status hwb__cuda_mem_get(hwb_ctx *ctx, void *state, void *host, const void *src, size_t bytes);
 hwb_status hwb__cuda_mem_copy(hwb_ctx *ctx, void *state, void *dst, const void *src, size_t bytes);
 hwb_status hwb__cuda_sync(hwb_ctx *ctx, void *state);
-/* At least `bytes` at s->scratch from now on.  Memory that captured graphs may
- * still name is kept until the context closes. */
-hwb_status hwb__cuda_scratch(hwb_ctx *ctx, hwb__cuda *s, size_t bytes);
 
 /* ---- indices out of range (cuda_fault.c) -------------------------------------------- */
 

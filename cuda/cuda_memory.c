@@ -1,20 +1,15 @@
 /*
- * cuda_memory.c: device memory and copies.
+ * cuda_memory.c: device memory.
  *
  * The allocator keeps what is freed in lists by size class (eight classes to a
  * power of two, 512 bytes the least) and hands it out again at once: everything
  * of a context runs on one stream, so a block's next user starts when its last
  * one is done.  When the device is out of memory the lists are given back and the
  * request is tried once more.
- *
- * Copies from the host go through cudaMemcpyAsync, which has staged pageable memory
- * when it returns, so the host may write on.  mem_get waits.
  */
 #include "cuda_i.h"
 
 #include <stdlib.h>
-#include <string.h>
-#include <time.h>
 
 /* ---- the allocator ----------------------------------------------------------------- */
 
@@ -155,68 +150,4 @@ hwb_status hwb__cuda_scratch(hwb_ctx *ctx, hwb__cuda *s, size_t bytes) {
     s->scratch = p;
     s->scratch_bytes = most;
     return HWB_OK;
-}
-
-/* ---- copies ----------------------------------------------------------------------------- */
-
-hwb_status hwb__cuda_mem_put(hwb_ctx *ctx, void *state, void *dst, const void *host, size_t bytes) {
-    hwb__cuda *s = state;
-    if (bytes == 0) return HWB_OK;
-    HWB_CUDA_TRY(ctx, cudaSetDevice(s->index));
-    HWB_CUDA_TRY(ctx, cudaMemcpyAsync(dst, host, bytes, cudaMemcpyHostToDevice, s->stream));
-    return HWB_OK;
-}
-
-hwb_status hwb__cuda_mem_copy(hwb_ctx *ctx, void *state, void *dst, const void *src, size_t bytes) {
-    hwb__cuda *s = state;
-    if (bytes == 0) return HWB_OK;
-    HWB_CUDA_TRY(ctx, cudaSetDevice(s->index));
-    HWB_CUDA_TRY(ctx, cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDeviceToDevice, s->stream));
-    return HWB_OK;
-}
-
-/* Waits for the stream in slices, so that Ctrl-C is answered; work that is under
- * way is never killed. */
-static hwb_status wait_for(hwb_ctx *ctx, hwb__cuda *s) {
-    const struct timespec slice = {0, 200000};
-    for (int turn = 0; turn < 2000; turn++) { /* soon done, mostly: no sleep */
-        cudaError_t e = cudaStreamQuery(s->stream);
-        if (e == cudaSuccess) return HWB_OK;
-        if (e != cudaErrorNotReady) return hwb__cuda_check(ctx, e, "work on the stream");
-    }
-    while (!hwb__cuda_host->interrupted()) {
-        cudaError_t e = cudaStreamQuery(s->stream);
-        if (e == cudaSuccess) return HWB_OK;
-        if (e != cudaErrorNotReady) return hwb__cuda_check(ctx, e, "work on the stream");
-        nanosleep(&slice, NULL);
-    }
-    HWB_CUDA_TRY(ctx, cudaStreamSynchronize(s->stream)); /* buffers may be freed after this */
-    return HWB_OK;
-}
-
-hwb_status hwb__cuda_sync(hwb_ctx *ctx, void *state) {
-    hwb__cuda *s = state;
-    HWB_CUDA_TRY(ctx, cudaSetDevice(s->index));
-    if (s->n_sources)
-        HWB_CUDA_TRY(ctx, cudaMemcpyAsync(s->host_fault, s->fault,
-                                          HWB__CUDA_FAULT_WORDS * sizeof(*s->fault),
-                                          cudaMemcpyDeviceToHost, s->stream));
-    HWB_TRY(wait_for(ctx, s));
-    return hwb__cuda_fault_check(ctx, s);
-}
-
-/* Small results come through pinned memory behind the work in flight; a copy into
- * pageable memory would wait inside the call, so large ones are fetched afterwards. */
-hwb_status hwb__cuda_mem_get(hwb_ctx *ctx, void *state, void *host, const void *src, size_t bytes) {
-    hwb__cuda *s = state;
-    const bool small = bytes <= HWB__CUDA_BOUNCE;
-    HWB_CUDA_TRY(ctx, cudaSetDevice(s->index));
-    if (bytes && small)
-        HWB_CUDA_TRY(ctx,
-                     cudaMemcpyAsync(s->bounce, src, bytes, cudaMemcpyDeviceToHost, s->stream));
-    HWB_TRY(hwb__cuda_sync(ctx, state));
-    if (bytes && small) memcpy(host, s->bounce, bytes);
-    if (small) return HWB_OK;
-    HWB_CUDA_TRY(ctx, cudaMemcpyAsync(host, src, bytes, cudaMemcpyDeviceToHost, s->stream));
-    return hwb__cuda_check(ctx, cudaStreamSynchronize(s->stream), "a copy to the host");
 }

@@ -107,9 +107,10 @@ int main(int argc, char **argv) {
     m.b = m.device->backend;
     const double bytes = copy_rate(&m), exact = product_rate(&m, HWB_MATH_EXACT);
     const double tf32 = product_rate(&m, HWB_MATH_TF32), bf16 = product_rate(&m, HWB_MATH_BF16);
-    printf("{\"case\": \"machine\", \"way\": \"hwb\", \"gbytes_per_s\": %.1f, "
-           "\"gmacs_per_s_float32\": %.1f, \"gmacs_per_s_tf32\": %.1f, \"gmacs_per_s_bf16\": %.1f}\n",
-           bytes / 1e9, exact / 1e9, tf32 / 1e9, bf16 / 1e9);
+    printf(
+        "{\"case\": \"machine\", \"way\": \"hwb\", \"gbytes_per_s\": %.1f, "
+        "\"gmacs_per_s_float32\": %.1f, \"gmacs_per_s_tf32\": %.1f, \"gmacs_per_s_bf16\": %.1f}\n",
+        bytes / 1e9, exact / 1e9, tf32 / 1e9, bf16 / 1e9);
     hwb_ctx_free(m.ctx);
     return 0;
 }

@@ -221,6 +221,33 @@ static void test_memory(void **state) {
     b->mem_free(cuda_dev->state, NULL);
 }
 
+/* Copies of more than the pinned buffers hold, there and back; the second begins while the
+ * first is under way. */
+static void test_large_copies(void **state) {
+    (void)state;
+    const hwb_backend *b = cuda_dev->backend;
+    static const size_t sizes[] = {(8u << 20) + 1, (16u << 20), (16u << 20) + 5, (55u << 20) + 77};
+    enum { N = sizeof sizes / sizeof *sizes };
+    char *host[N], *at[N], *back = malloc(sizes[N - 1]);
+    for (int i = 0; i < N; i++) {
+        host[i] = malloc(sizes[i]);
+        at[i] = b->mem_alloc(cuda_ctx, cuda_dev->state, sizes[i]);
+        assert_true(host[i] && at[i] && back);
+        for (size_t j = 0; j < sizes[i]; j++) host[i][j] = (char)(j * 2654435761u >> 13);
+        assert_ok(cuda_ctx, b->mem_put(cuda_ctx, cuda_dev->state, at[i], host[i], sizes[i]));
+        for (size_t j = 0; j < sizes[i]; j++) host[i][j] ^= 1; /* the host may write on at once */
+    }
+    for (int i = 0; i < N; i++) {
+        memset(back, 0, sizes[i]);
+        assert_ok(cuda_ctx, b->mem_get(cuda_ctx, cuda_dev->state, back, at[i], sizes[i]));
+        for (size_t j = 0; j < sizes[i]; j++) host[i][j] ^= 1;
+        assert_memory_equal(back, host[i], sizes[i]);
+        b->mem_free(cuda_dev->state, at[i]);
+        free(host[i]);
+    }
+    free(back);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pointwise),      cmocka_unit_test(test_cast),
@@ -231,6 +258,7 @@ int main(void) {
         cmocka_unit_test(test_exact),          cmocka_unit_test(test_timed),
         cmocka_unit_test(test_special_values), cmocka_unit_test(test_pool_adjoint),
         cmocka_unit_test(test_bad_index),      cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_large_copies),
     };
     if (!cuda_setup()) return 77;
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
