@@ -93,13 +93,20 @@ static void lay_out(hwb__cuda_gemm *g, hwb__cuda_walk *batch, const hwb_kdesc *d
     g->sb = batch->stride[2][last];
 }
 
+static const char *name_of(cublasComputeType_t compute) {
+    if (compute == CUBLAS_COMPUTE_32F_FAST_TF32) return "cublas:tf32";
+    return compute == CUBLAS_COMPUTE_32F_FAST_16BF ? "cublas:bf16" : "cublas";
+}
+
 static hwb_status prepare(hwb_ctx *ctx, hwb__cuda *s, hwb_kernel **out, const hwb_kdesc *d) {
     HWB_TRY(hwb__cuda_blas(ctx, s));
-    matmul_kernel *k = hwb__cuda_kernel_new(sizeof(*k), "cublas");
+    const bool f64 = d->out[0].dtype == HWB_F64;
+    const cublasComputeType_t compute = hwb__cuda_compute(s, f64, d->exact);
+    matmul_kernel *k = hwb__cuda_kernel_new(sizeof(*k), name_of(compute));
     if (!k) return hwb__cuda_oom(ctx);
     k->base.run = run;
-    k->g.f64 = d->out[0].dtype == HWB_F64;
-    k->g.compute = hwb__cuda_compute(s, k->g.f64, d->exact);
+    k->g.f64 = f64;
+    k->g.compute = compute;
     k->bytes = hwb__cuda_bytes(&d->out[0]);
     lay_out(&k->g, &k->batch, d);
     *out = &k->base;
