@@ -22,7 +22,7 @@ FAMILY(groups)
 
 /* ---- what products are computed in -------------------------------------------------- */
 
-static double least_error, most_error;
+static double most_error;
 
 /* |got - want| / |want|, noted */
 static void note_error(check *c) {
@@ -39,7 +39,6 @@ static void note_error(check *c) {
         all += y * y;
     }
     const double error = sqrt(off / all); /* empty sums, 0/0, are none of our business */
-    if (all > 0 && !(error >= least_error)) least_error = error;
     if (all > 0 && !(error <= most_error)) most_error = error;
     check_release(got[0]);
     check_release(want[0]);
@@ -49,7 +48,8 @@ static void configure(hwb_math math, bool deterministic) {
     assert_ok(cuda_ctx, hwb_device_configure(cuda_ctx, &(hwb_device_options){math, deterministic}));
 }
 
-/* bf16 keeps 8 bits of an operand, TF32 11: an error below shows that they were not used. */
+/* bf16 keeps 8 bits of an operand, TF32 11: no error of that size, and they were not used.
+ * Not every shape need use them. */
 static void test_math(void **state) {
     (void)state;
     static const struct {
@@ -57,12 +57,12 @@ static void test_math(void **state) {
         double least, most;
     } want[] = {{HWB_MATH_TF32, 1e-5, 2e-3}, {HWB_MATH_BF16, 3e-4, 2e-2}};
     for (int i = 0; i < 2; i++) {
-        least_error = INFINITY, most_error = 0;
+        most_error = 0;
         configure(want[i].math, true);
         cases_conv(note_error);
         cases_matmul(note_error);
-        if (!(least_error > want[i].least && most_error < want[i].most))
-            fail_msg("math %d: errors from %g to %g", (int)want[i].math, least_error, most_error);
+        if (!(most_error > want[i].least && most_error < want[i].most))
+            fail_msg("math %d: errors up to %g", (int)want[i].math, most_error);
     }
     configure(HWB_MATH_EXACT, true);
 }
@@ -90,7 +90,8 @@ static void test_timed(void **state) {
     configure(HWB_MATH_EXACT, true);
 }
 
-/* NaN, infinities and signed zeros go through as in ref. */
+/* NaN, infinities and signed zeros go through as in ref; CUDA's manual gives powf 4 units
+ * in the last place, and a sigmoid is made of three operations. */
 static void test_special_values(void **state) {
     (void)state;
     static const float special[] = {NAN, INFINITY, -INFINITY, 0.0f, -0.0f, 1e-42f, 3e38f, -2.5f};
@@ -119,7 +120,7 @@ static void test_special_values(void **state) {
         cuda_fetch(&v[0], out, (char *)got);
         for (int i = 0; i < N * N; i++) {
             bool same = want[i] == got[i] || (isnan(want[i]) && isnan(got[i])) ||
-                        fabsf(want[i] - got[i]) <= 3e-7f * fabsf(want[i]) + 1e-44f;
+                        fabsf(want[i] - got[i]) <= 1e-6f * fabsf(want[i]) + 1e-44f;
             if (!same)
                 fail_msg("%s(%g, %g) is %g, ref says %g", hwb_op_name((hwb_op)op), (double)x[0][i],
                          (double)x[1][i], (double)got[i], (double)want[i]);
