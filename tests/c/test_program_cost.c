@@ -86,12 +86,17 @@ static bool has_image(int n, const hwb_vdesc *d) {
     return false;
 }
 
+/* FUSED: also a group that follows a convolution, in its kernel. */
+static bool is_kind(const hwb__step *s, hwb_op op) {
+    return op == HWB_OP_FUSED ? s->fused != NULL : s->op == op;
+}
+
 /* Steps of a stage that write an image of the batch. */
 static int count_images(const hwb_program *p, int stage, hwb_op op) {
     int n = 0;
     for (int k = 0; k < p->plan->n_steps; k++) {
         const hwb__step *s = &p->plan->steps[k];
-        n += s->stage == stage && s->op == op && has_image(s->n_out, s->out_desc);
+        n += s->stage == stage && is_kind(s, op) && has_image(s->n_out, s->out_desc);
     }
     return n;
 }
@@ -101,8 +106,18 @@ static int count_passes(const hwb_program *p, int stage, hwb_op op) {
     int n = 0;
     for (int k = 0; k < p->plan->n_steps; k++) {
         const hwb__step *s = &p->plan->steps[k];
-        n += s->stage == stage && s->op == op &&
+        n += s->stage == stage && is_kind(s, op) &&
              (has_image(s->n_out, s->out_desc) || has_image(s->n_in, s->in_desc));
+    }
+    return n;
+}
+
+/* Groups of a stage that need no pass of their own. */
+static int count_following(const hwb_program *p, int stage) {
+    int n = 0;
+    for (int k = 0; k < p->plan->n_steps; k++) {
+        const hwb__step *s = &p->plan->steps[k];
+        n += s->stage == stage && s->fused && s->op != HWB_OP_FUSED;
     }
     return n;
 }
@@ -266,6 +281,9 @@ static void test_passes(void **state) {
     /* F(x',w) + F(x,w') and the like are one kernel */
     /* one mask a convolution forward and one backward; the last result is summed at once */
     assert_int_equal(count_images(p, HWB_ROLE_TANGENT, HWB_OP_FUSED), 2 * CONVS - 1);
+    /* behind the convolutions of layer1 that are Winograd's, forward and backward */
+    if (strcmp(hwb_backend_cpu_convolutions(), "winograd") == 0)
+        assert_true(count_following(p, HWB_ROLE_TANGENT) >= 4);
     assert_int_equal(count_steps(p, HWB_ROLE_TANGENT, HWB_OP_CONV), CONVS);
     assert_int_equal(count_steps(p, HWB_ROLE_TANGENT, HWB_OP_CONV_BWD_DATA), CONVS - 1);
     assert_int_equal(count_steps(p, HWB_ROLE_TANGENT, HWB_OP_CONV_BWD_WEIGHTS), CONVS);

@@ -143,7 +143,7 @@ static void use_threads(int threads) {
 static bool takes_after(const hwb__cpu_state *state, const hwb_kdesc *desc) {
     if (!hwb__cpu_after_supports(desc)) return false;
     const hwb__conv_geom g = hwb__conv_geom_of(desc);
-    return !desc->exact && hwb__cpu_wino_takes(state, &g);
+    return !desc->exact && hwb__cpu_wino_takes(state, &g) && hwb__cpu_wino_after(&g);
 }
 
 static bool cpu_supports(void *state, const hwb_kdesc *desc) {
@@ -190,6 +190,7 @@ const hwb_backend *hwb_backend_cpu(void) {
         .channels_last = true,
         .fuses = true,
         .pairs = true,
+        .epilogues = true,
         .open = cpu_open,
         .close = cpu_close,
         .supports = cpu_supports,

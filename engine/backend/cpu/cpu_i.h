@@ -111,6 +111,8 @@ hwb_kdesc hwb__cpu_conv_alone(const hwb_kdesc *desc, hwb_vdesc *result);
 hwb_status hwb__cpu_conv_pair_prepare(hwb_ctx *ctx, hwb__cpu_state *state, hwb__cpu_kernel **out,
                                       const hwb_kdesc *desc);
 bool hwb__cpu_wino_takes(const hwb__cpu_state *state, const hwb__conv_geom *geom);
+/* A group may follow it. */
+bool hwb__cpu_wino_after(const hwb__conv_geom *geom);
 hwb_status hwb__cpu_wino_prepare(hwb_ctx *ctx, hwb__cpu_state *state, hwb__cpu_kernel **out,
                                  const hwb__conv_geom *geom);
 

@@ -12,8 +12,12 @@
  * the shape alone, each with a sum of its own; so no result depends on the number
  * of threads.
  *
+ * Where a group follows (cpu_after_i.h), blocks are whole rows of tiles, whose results
+ * go to a strip of a thread's own and through the group.
+ *
  * Nothing is kept between runs: to transform weights costs 1 to 5 % of a run.
  */
+#include "backend/cpu/cpu_after_i.h"
 #include "backend/cpu/cpu_i.h"
 #include "backend/cpu/cpu_wino_i.h"
 
@@ -36,6 +40,8 @@ typedef struct wino_kernel {
     bool wide;                       /* by outputs, WIDE at a time */
     int64_t slots;                   /* of a gradient */
     int64_t own_at, v_at, m_at, own; /* floats: of weights or sums, blocks; of one thread */
+    hwb__cpu_after *after;           /* a group that follows, or NULL */
+    int64_t strip_at, after_at;      /* floats: of a strip; of the group, behind all threads */
 } wino_kernel;
 
 /* ---- geometry -------------------------------------------------------------- */
@@ -68,6 +74,10 @@ bool hwb__cpu_wino_takes(const hwb__cpu_state *state, const hwb__conv_geom *c) {
     return used >= 30 * 16 && used >= 8 * tiles;
 }
 
+bool hwb__cpu_wino_after(const hwb__conv_geom *c) {
+    return c->op != HWB_OP_CONV_BWD_WEIGHTS;
+}
+
 /* ---- run ------------------------------------------------------------------- */
 
 static float *own_scratch(const wino_kernel *k, int64_t part) {
@@ -85,15 +95,40 @@ typedef struct terms {
     int n;
     const float *a[2], *b[2];
     const float *more; /* added to the result, or NULL */
-    float *out;
+    float *out;        /* not used where a group follows */
+    int64_t pixel;     /* the first of the result among those of all K */
 } terms;
 
+/* What the group that follows touches for some pixels and outputs. */
+typedef struct region {
+    const hwb__cpu_after *after;
+    int64_t p0, p1, o0, o1;
+} region;
+
+static void bring_region(const void *job, int64_t q) {
+    const region *r = job;
+    hwb__cpu_after_bring(r->after, r->p0, r->p1, r->o0, r->o1, q, WINO_POINTS);
+}
+
+/* The first pixel of tile t, which begins a row of tiles. */
+static int64_t pixel_at(const hwb__wino_geom *g, int64_t t) {
+    return (t / (g->rows * g->cols) * g->oh + t / g->cols % g->rows * 4) * g->ow;
+}
+
+/* Part `part` of the threads does tiles first..end-1 of outputs o0..o0+on-1. */
 static void forward_tiles(const wino_kernel *k, const terms *t, const float *u, int64_t o0,
-                          int64_t on, int64_t first, int64_t end, float *own) {
+                          int64_t on, int64_t first, int64_t end, int64_t part) {
     const hwb__wino_geom *g = &k->geom;
-    for (int64_t i = first; i < end; i += g->block)
-        k->inner->forward(g, t->a, u, t->more, t->out, i, end - i < g->block ? end - i : g->block,
-                          o0, on, own + k->v_at, own + k->m_at);
+    float *own = own_scratch(k, part), *strip = own + k->strip_at;
+    hwb__wino_result to = {.more = t->more, .out = t->out + o0, .width = g->o};
+    for (int64_t i = first; i < end; i += g->block) {
+        int64_t count = end - i < g->block ? end - i : g->block;
+        int64_t p0 = pixel_at(g, i), p1 = pixel_at(g, i + count);
+        region r = {k->after, t->pixel + p0, t->pixel + p1, o0, o0 + on};
+        if (k->after) to = (hwb__wino_result){t->more, strip, p0, on, bring_region, &r};
+        k->inner->forward(g, t->a, u, &to, i, count, o0, on, own + k->v_at, own + k->m_at);
+        if (k->after) hwb__cpu_after_region(k->after, (int)part, r.p0, r.p1, r.o0, r.o1, strip);
+    }
 }
 
 static void weights(const wino_kernel *k, const terms *t, int64_t o0, int64_t on, int64_t j0,
@@ -107,14 +142,15 @@ static void forward_few(const wino_kernel *k, const terms *t) {
     const hwb__wino_geom *g = &k->geom;
     float *u = k->base.state->scratch;
     int64_t lanes = k->inner->lanes, tiles = hwb__wino_tiles(g), parts = k->base.threads;
+    int64_t unit = k->after ? g->cols : 8;
 #pragma omp parallel num_threads(k->base.threads)
     {
 #pragma omp for schedule(static)
         for (int64_t j = 0; j < g->o; j += lanes) weights(k, t, 0, g->o, j, j + lanes, u);
 #pragma omp for schedule(static)
         for (int64_t i = 0; i < parts; i++)
-            forward_tiles(k, t, u, 0, g->o, share(tiles, 8, i, parts),
-                          share(tiles, 8, i + 1, parts), own_scratch(k, i));
+            forward_tiles(k, t, u, 0, g->o, share(tiles, unit, i, parts),
+                          share(tiles, unit, i + 1, parts), i);
     }
 }
 
@@ -131,7 +167,7 @@ static void forward_wide(const wino_kernel *k, const terms *t) {
             int64_t o0 = j * WIDE, on = width_at(g, o0);
             float *own = own_scratch(k, i);
             weights(k, t, o0, on, 0, on, own);
-            forward_tiles(k, t, own, o0, on, 0, hwb__wino_tiles(g), own);
+            forward_tiles(k, t, own, o0, on, 0, hwb__wino_tiles(g), i);
         }
 }
 
@@ -185,8 +221,12 @@ static hwb_status wino_run(hwb_ctx *ctx, hwb__cpu_kernel *kernel, const void *co
     int64_t from[2][2] = {{data ? c->y_step : c->x_step, gradient ? c->y_step : c->w_step},
                           {c->pair_step[0], c->pair_step[1]}};
     int64_t step = gradient ? c->w_step : data ? c->x_step : c->y_step;
+    if (k->after)
+        hwb__cpu_after_begin(k->after, in, out,
+                             (char *)((float *)k->base.state->scratch + k->after_at));
     for (int64_t i = 0; i < c->loops; i++) {
-        terms t = {.n = c->pair ? 2 : 1, .out = (float *)out[0] + i * step};
+        terms t = {.n = c->pair ? 2 : 1, .pixel = i * k->geom.n * k->geom.oh * k->geom.ow};
+        t.out = k->after ? k->base.state->scratch : (float *)out[0] + i * step;
         for (int j = 0; j < t.n; j++) {
             t.a[j] = (const float *)in[2 * j] + i * from[j][0];
             t.b[j] = (const float *)in[2 * j + 1] + i * from[j][1];
@@ -195,12 +235,14 @@ static hwb_status wino_run(hwb_ctx *ctx, hwb__cpu_kernel *kernel, const void *co
         if (gradient) (k->wide ? gradient_wide : gradient_few)(k, &t);
         else (k->wide ? forward_wide : forward_few)(k, &t);
     }
+    if (k->after) hwb__cpu_after_end(k->after);
     return HWB_OK;
 }
 
 /* ---- prepare --------------------------------------------------------------- */
 
 static void wino_free(hwb__cpu_kernel *kernel) {
+    hwb__cpu_after_free(((wino_kernel *)kernel)->after);
     hwb_free(kernel);
 }
 
@@ -225,9 +267,11 @@ static void plan(wino_kernel *k) {
     if (gradient && k->wide) g->block = GRADIENT_BLOCK;
     int64_t tiles = (hwb__wino_tiles(g) + 7) / 8 * 8, on = k->wide ? width_at(g, 0) : g->o;
     if (g->block > tiles) g->block = tiles;
+    if (k->conv.after) g->block = g->cols * (g->block > g->cols ? g->block / g->cols : 1);
     k->v_at = k->wide ? hwb__wino_weights(g, on) : 0;
     k->m_at = k->v_at + hwb__wino_block(g, g->depth);
-    k->own = k->m_at + hwb__wino_block(g, on);
+    k->strip_at = k->m_at + hwb__wino_block(g, on);
+    k->own = k->strip_at + (k->conv.after ? 16 * g->block * on : 0);
     k->own_at = k->wide ? 0 : k->slots * hwb__wino_weights(g, g->o);
 }
 
@@ -243,8 +287,14 @@ hwb_status hwb__cpu_wino_prepare(hwb_ctx *ctx, hwb__cpu_state *state, hwb__cpu_k
     k->conv = *conv;
     k->geom = geom_of(conv);
     plan(k);
-    int64_t floats = k->own_at + base->threads * k->own;
-    hwb_status status = hwb__cpu_reserve(ctx, state, (size_t)floats * sizeof(float));
+    k->after_at = k->own_at + base->threads * k->own;
+    size_t bytes = (size_t)k->after_at * sizeof(float);
+    hwb_status status = HWB_OK;
+    if (conv->after)
+        status = hwb__cpu_after_new(ctx, state, &k->after, conv->after, 4 * k->geom.ow,
+                                    k->wide ? WIDE : k->geom.o, base->threads);
+    if (k->after) bytes += hwb__cpu_after_scratch(k->after);
+    if (status == HWB_OK) status = hwb__cpu_reserve(ctx, state, bytes);
     if (status == HWB_OK) *out = base;
     else wino_free(base);
     return status;

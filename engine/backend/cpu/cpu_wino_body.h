@@ -232,13 +232,15 @@ INLINE void result_tile(const float *from, int64_t step, vec y[4][4]) {
     }
 }
 
-/* out of outputs o0.. of `count` tiles = A' m A (+ more) */
-static void result_block(const hwb__wino_geom *g, const float *m, const float *more, float *out,
+/* results of outputs o0.. of `count` tiles = A' m A (+ more) */
+static void result_block(const hwb__wino_geom *g, const float *m, const hwb__wino_result *r,
                          int64_t first, int64_t count, int64_t o0, int64_t on) {
-    int64_t step = g->block * on + 16, o = g->o, down = g->ow * o;
+    int64_t step = g->block * on + 16, o = g->o, n = r->width;
     for (int64_t t = 0; t < count; t++) {
         tile p = tile_at(g, first + t);
-        int64_t at = ((p.image * g->oh + p.row) * g->ow + p.col) * o + o0;
+        int64_t pixel = (p.image * g->oh + p.row) * g->ow + p.col;
+        float *out = r->out + (pixel - r->pixel) * n;
+        const float *more = r->more ? r->more + pixel * o + o0 : NULL;
         int64_t high = g->oh - p.row < 4 ? g->oh - p.row : 4;
         int64_t wide = g->ow - p.col < 4 ? g->ow - p.col : 4;
         for (int64_t k = 0; k < on; k += L) {
@@ -246,15 +248,15 @@ static void result_block(const hwb__wino_geom *g, const float *m, const float *m
             result_tile(m + t * on + k, step, y);
             if (high == 4 && wide == 4) {
                 UNROLL for (int i = 0; i < 4; i++) UNROLL for (int j = 0; j < 4; j++) {
-                    int64_t q = at + i * down + j * o + k;
-                    store(out + q, more ? load(more + q) + y[i][j] : y[i][j]);
+                    int64_t q = i * g->ow + j;
+                    store(out + q * n + k, more ? load(more + q * o + k) + y[i][j] : y[i][j]);
                 }
                 continue;
             }
             for (int64_t i = 0; i < high; i++)
                 for (int64_t j = 0; j < wide; j++) {
-                    int64_t q = at + i * down + j * o + k;
-                    store(out + q, more ? load(more + q) + y[i][j] : y[i][j]);
+                    int64_t q = i * g->ow + j;
+                    store(out + q * n + k, more ? load(more + q * o + k) + y[i][j] : y[i][j]);
                 }
         }
     }
@@ -321,27 +323,29 @@ INLINE void forward_panel(int cols, int64_t count, int64_t c, const float *v, co
 }
 
 static void forward(const hwb__wino_geom *g, const float *const *in, const float *u,
-                    const float *more, float *out, int64_t first, int64_t count, int64_t o0,
+                    const hwb__wino_result *to, int64_t first, int64_t count, int64_t o0,
                     int64_t on, float *v, float *m) {
     int64_t d = g->depth, v_step = g->block * d + 16, m_step = g->block * on + 16;
     int terms = (int)(d / g->c);
-    soon wanted[4] = {
-        rows_soon(g, more, g->oh, g->ow, g->o, first, count, 0, 4),
-        rows_soon(g, out == more ? NULL : out, g->oh, g->ow, g->o, first, count, 0, 4)};
+    bool in_place = to->more && to->out == to->more + o0;
+    soon wanted[4] = {rows_soon(g, to->more, g->oh, g->ow, g->o, first, count, 0, 4),
+                      rows_soon(g, to->bring || in_place ? NULL : to->out, g->oh, g->ow, g->o,
+                                first, count, 0, 4)};
     for (int i = 0; i < terms; i++) {
         image_block(g, in[i], first, count, v + i * g->c);
         wanted[2 + i] = rows_soon(g, in[i], g->h, g->w, g->c, first + count, count, -g->top, 6);
     }
     for (int64_t q = 0; q < WINO_POINTS; q++) {
         for (int i = 0; i < 2 + terms; i++) bring(&wanted[i], q);
+        if (to->bring) to->bring(to->job, q);
         for (int64_t j = 0; j < on; j += PANEL) {
             const float *panel = u + q * (d * on + 16) + j * d;
-            float *to = m + q * m_step + j;
-            if (on - j > L) forward_panel(2, count, d, v + q * v_step, panel, to, on);
-            else forward_panel(1, count, d, v + q * v_step, panel, to, on);
+            float *sums = m + q * m_step + j;
+            if (on - j > L) forward_panel(2, count, d, v + q * v_step, panel, sums, on);
+            else forward_panel(1, count, d, v + q * v_step, panel, sums, on);
         }
     }
-    result_block(g, m, more, out, first, count, o0, on);
+    result_block(g, m, to, first, count, o0, on);
 }
 
 static void gradient(const hwb__wino_geom *g, const float *in, const float *out, int64_t first,

@@ -50,6 +50,17 @@ static inline int64_t hwb__wino_block(const hwb__wino_geom *g, int64_t channels)
     return WINO_POINTS * (g->block * channels + 16);
 }
 
+/* Where forward results go: out[(p - pixel) width + j] is pixel p of output o0 + j. */
+typedef struct hwb__wino_result {
+    const float *more; /* whole images that are added, or NULL */
+    float *out;
+    int64_t pixel, width;
+    /* brings portion q of WINO_POINTS of what is touched when the block is done; NULL: out's
+     * rows are brought */
+    void (*bring)(const void *job, int64_t q);
+    const void *job;
+} hwb__wino_result;
+
 /* Work on outputs o0..o0+on-1, o0 a multiple of two vectors. */
 struct hwb__wino {
     const char *name;
@@ -58,10 +69,10 @@ struct hwb__wino {
      * [c,o,3,3] and turned round (backward-data as a forward convolution) */
     void (*weights)(const hwb__wino_geom *g, const float *w, bool turned, int64_t d0, int64_t o0,
                     int64_t on, int64_t j0, int64_t j1, float *u);
-    /* out of `count` tiles from the first; in: one image or two; more: what is added to
-     * them, or NULL; v, m: blocks of depth and on channels */
+    /* result of `count` tiles from the first; in: one image or two; v, m: blocks of depth and
+     * on channels */
     void (*forward)(const hwb__wino_geom *g, const float *const *in, const float *u,
-                    const float *more, float *out, int64_t first, int64_t count, int64_t o0,
+                    const hwb__wino_result *to, int64_t first, int64_t count, int64_t o0,
                     int64_t on, float *v, float *m);
     /* s (laid out as u; add: adds to it) = sums over `count` tiles from the first */
     void (*gradient)(const hwb__wino_geom *g, const float *in, const float *out, int64_t first,
