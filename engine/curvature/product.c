@@ -111,9 +111,10 @@ static hwb_status add_part(hwb_ctx *ctx, product *p, int64_t at, hwb_tensor *par
 static hwb_status product_on_batch(hwb_ctx *ctx, product *p, hwb_tensor *x, hwb_tensor *y,
                                    double w) {
     hwb_status st = HWB_OK;
-    for (int64_t at = 0; at < p->k && st == HWB_OK; at += p->step) {
+    for (int64_t at = 0, len; at < p->k && st == HWB_OK; at += len) {
         hwb_tensor *some = NULL, *part = NULL;
-        int64_t len = p->k - at < p->step ? p->k - at : p->step;
+        int64_t left = p->k - at;
+        len = left >= p->step ? p->step : p->c->family->n > 1 ? 1 : left;
         st = hwb_tensor_slice(ctx, &some, p->v, 0, at, len, 1);
         if (st == HWB_OK) st = hwb__run_batch(ctx, p->c, len, x, y, some, &part);
         if (st == HWB_OK) st = add_part(ctx, p, at, part, w);

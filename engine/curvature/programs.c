@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_CACHED = 6 };
+enum { MAX_CACHED = 6, SOME = 4 };
 
 static void cached_free(hwb__cached *p) {
     hwb_program_release(p->program);
@@ -94,14 +94,14 @@ static int64_t fewer(int64_t k, size_t bytes, size_t budget, int64_t want) {
 }
 
 /* Measured on the programs.  Each number of vectors is a program that keeps a primal pass of
- * its own, so a family, which keeps what all its members need, takes vectors one by one where
- * several at once gain nothing: on processors (tests/bench/NOTES.md). */
+ * its own, so a family, which keeps what all its members need, has two at most: for one vector,
+ * and for SOME where several at once gain something, not on processors (tests/bench/NOTES.md). */
 hwb_status hwb__vectors_at_once(hwb_ctx *ctx, hwb_curvature *c, int64_t want, int64_t *k) {
     hwb__shared *s = c->shared;
     hwb_tensor *x = s->x, *y = s->y;
     const char *device = hwb_get_device(ctx);
     bool host = strcmp(device, "cpu") == 0 || strcmp(device, "ref") == 0;
-    *k = c->family->n > 1 && host ? 1 : want;
+    *k = c->family->n == 1 ? want : host || want < SOME ? 1 : SOME;
     if (*k <= 1 || s->batches == 0) return HWB_OK;
     if (!x) {
         HWB_TRY(s->source.rewind(ctx, s->source.self));
@@ -113,7 +113,7 @@ hwb_status hwb__vectors_at_once(hwb_ctx *ctx, hwb_curvature *c, int64_t want, in
         st = hwb__program_for(ctx, c, *k, x, y, &p);
         size_t bytes = st == HWB_OK ? hwb_program_stats(p->program).arena_bytes : 0;
         if (bytes <= s->o.budget) break;
-        *k = fewer(*k, bytes, s->o.budget, want);
+        *k = c->family->n > 1 ? 1 : fewer(*k, bytes, s->o.budget, want);
     }
     if (!s->x) {
         hwb_tensor_release(x);

@@ -50,7 +50,7 @@ describe("H:blocks", function()
             local alone = H:block(LAYERS[i])
             assert.equal(LAYERS[i], together[i].name)
             assert.equal(alone.n, together[i].n)
-            local v = vectors(alone.n, round == 1 and 3 or 1, i)
+            local v = vectors(alone.n, round == 1 and 6 or 1, i)
             close(alone:apply(v), together[i]:apply(v), 1e-12)
           end
         end
