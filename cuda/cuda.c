@@ -40,13 +40,16 @@ static hwb_status prepare(hwb_ctx *ctx, void *state, hwb_kernel **out, const hwb
 
 static hwb_status refresh(hwb_ctx *ctx, void *state, hwb_kernel *k, const void *const *in,
                           const uint64_t *versions) {
-    return k->refresh ? k->refresh(ctx, state, k, in, versions) : HWB_OK;
+    if (!k->refresh) return HWB_OK;
+    HWB_TRY(hwb__cuda_puts_send(ctx, state));
+    return k->refresh(ctx, state, k, in, versions);
 }
 
 static hwb_status run(hwb_ctx *ctx, void *state, hwb_kernel *k, const void *const *in,
                       const uint64_t *versions, void *const *out) {
     hwb__cuda *s = state;
     HWB_CUDA_TRY(ctx, cudaSetDevice(s->index));
+    HWB_TRY(hwb__cuda_puts_send(ctx, s));
     HWB_TRY(refresh(ctx, state, k, in, versions));
     return k->run(ctx, s, k, in, out);
 }

@@ -15,6 +15,7 @@ struct hwb_capture {
 hwb_status hwb__cuda_capture_begin(hwb_ctx *ctx, void *state) {
     hwb__cuda *s = state;
     HWB_CUDA_TRY(ctx, cudaSetDevice(s->index));
+    HWB_TRY(hwb__cuda_puts_send(ctx, s));
     HWB_CUDA_TRY(ctx, cudaStreamBeginCapture(s->stream, cudaStreamCaptureModeThreadLocal));
     return HWB_OK;
 }
@@ -38,6 +39,7 @@ hwb_status hwb__cuda_capture_end(hwb_ctx *ctx, void *state, hwb_capture **out) {
 hwb_status hwb__cuda_capture_run(hwb_ctx *ctx, void *state, hwb_capture *c) {
     hwb__cuda *s = state;
     HWB_CUDA_TRY(ctx, cudaSetDevice(s->index));
+    HWB_TRY(hwb__cuda_puts_send(ctx, s));
     HWB_CUDA_TRY(ctx, cudaGraphLaunch(c->exec, s->stream));
     return HWB_OK;
 }

@@ -1,9 +1,9 @@
 /*
  * cuda_copy.c: copies, and waiting.
  *
- *   small      up with cudaMemcpyAsync, which has staged pageable memory when it returns,
- *              so the host may write on; down through a pinned buffer, behind the work
- *              in flight, with one wait for both
+ *   small      up gathered (cuda_puts.c), or with cudaMemcpyAsync, which has staged
+ *              pageable memory when it returns, so the host may write on; down through a
+ *              pinned buffer, behind the work in flight, with one wait for both
  *   large      through the two halves of a pinned ring in turn: while one half is on the
  *              bus the other is filled or emptied, by several threads, where the runtime
  *              would leave that to one (vectors of a large model are hundreds of MiB, and
@@ -42,11 +42,13 @@ static hwb_status wait_for(hwb_ctx *ctx, hwb__cuda *s) {
 hwb_status hwb__cuda_sync(hwb_ctx *ctx, void *state) {
     hwb__cuda *s = state;
     HWB_CUDA_TRY(ctx, cudaSetDevice(s->index));
+    HWB_TRY(hwb__cuda_puts_send(ctx, s));
     if (s->n_sources)
         HWB_CUDA_TRY(ctx, cudaMemcpyAsync(s->host_fault, s->fault,
                                           HWB__CUDA_FAULT_WORDS * sizeof(*s->fault),
                                           cudaMemcpyDeviceToHost, s->stream));
     HWB_TRY(wait_for(ctx, s));
+    hwb__cuda_puts_done(s);
     return hwb__cuda_fault_check(ctx, s);
 }
 
@@ -131,8 +133,11 @@ static hwb_status get_large(hwb_ctx *ctx, hwb__cuda *s, char *host, const char *
 
 hwb_status hwb__cuda_mem_put(hwb_ctx *ctx, void *state, void *dst, const void *host, size_t bytes) {
     hwb__cuda *s = state;
+    bool noted = false;
     if (bytes == 0) return HWB_OK;
     HWB_CUDA_TRY(ctx, cudaSetDevice(s->index));
+    HWB_TRY(hwb__cuda_puts_note(ctx, s, dst, host, bytes, &noted));
+    if (noted) return HWB_OK;
     if (bytes > HWB__CUDA_BOUNCE) return put_large(ctx, s, dst, host, bytes);
     HWB_CUDA_TRY(ctx, cudaMemcpyAsync(dst, host, bytes, cudaMemcpyHostToDevice, s->stream));
     return HWB_OK;
@@ -142,6 +147,7 @@ hwb_status hwb__cuda_mem_copy(hwb_ctx *ctx, void *state, void *dst, const void *
     hwb__cuda *s = state;
     if (bytes == 0) return HWB_OK;
     HWB_CUDA_TRY(ctx, cudaSetDevice(s->index));
+    HWB_TRY(hwb__cuda_puts_send(ctx, s));
     HWB_CUDA_TRY(ctx, cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDeviceToDevice, s->stream));
     return HWB_OK;
 }
@@ -149,6 +155,7 @@ hwb_status hwb__cuda_mem_copy(hwb_ctx *ctx, void *state, void *dst, const void *
 hwb_status hwb__cuda_mem_get(hwb_ctx *ctx, void *state, void *host, const void *src, size_t bytes) {
     hwb__cuda *s = state;
     HWB_CUDA_TRY(ctx, cudaSetDevice(s->index));
+    HWB_TRY(hwb__cuda_puts_send(ctx, s));
     if (bytes > HWB__CUDA_BOUNCE) return get_large(ctx, s, host, src, bytes);
     if (bytes)
         HWB_CUDA_TRY(ctx,

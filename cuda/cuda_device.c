@@ -141,6 +141,7 @@ void hwb__cuda_close(void *state) {
     }
     if (s->blas) cublasDestroy(s->blas);
     if (s->dnn) cudnnDestroy(s->dnn);
+    hwb__cuda_puts_free(s);
     hwb__cuda_mem_free(s, s->fault);
     hwb__cuda_mem_free(s, s->blas_space);
     if (s->host_fault) cudaFreeHost(s->host_fault);

@@ -56,6 +56,7 @@ enum { HWB__CUDA_BOUNCE = 8 << 20 };
 typedef struct hwb__cuda_pool hwb__cuda_pool;     /* cuda_memory.c */
 typedef struct hwb__cuda_source hwb__cuda_source; /* cuda_fault.c */
 typedef struct hwb__cuda_choice hwb__cuda_choice; /* cuda_conv_choose.c */
+typedef struct hwb__cuda_puts hwb__cuda_puts;     /* cuda_puts.c */
 
 typedef struct hwb__cuda {
     hwb_ctx *ctx;
@@ -72,6 +73,7 @@ typedef struct hwb__cuda {
     int64_t *host_fault; /* pinned copy */
     hwb__cuda_source *sources;
     hwb__cuda_choice *choices;
+    hwb__cuda_puts *puts; /* NULL until the first small copy */
     int n_sources, n_choices;
     void *ring;    /* pinned, for large copies; made by the first (cuda_copy.c) */
     void *bounce;  /* pinned, for small results */
@@ -115,6 +117,16 @@ hwb_status hwb__cuda_mem_put(hwb_ctx *ctx, void *state, void *dst, const void *h
 hwb_status hwb__cuda_mem_get(hwb_ctx *ctx, void *state, void *host, const void *src, size_t bytes);
 hwb_status hwb__cuda_mem_copy(hwb_ctx *ctx, void *state, void *dst, const void *src, size_t bytes);
 hwb_status hwb__cuda_sync(hwb_ctx *ctx, void *state);
+
+/* Small copies up, gathered (cuda_puts.c).  note: *noted says whether it was; either way
+ * what was noted before for the same place comes first.  send: before anything that may
+ * read is enqueued.  done: after a wait.  forget: what was noted for memory given back. */
+hwb_status hwb__cuda_puts_note(hwb_ctx *ctx, hwb__cuda *s, void *dst, const void *host,
+                               size_t bytes, bool *noted);
+hwb_status hwb__cuda_puts_send(hwb_ctx *ctx, hwb__cuda *s);
+void hwb__cuda_puts_done(hwb__cuda *s);
+void hwb__cuda_puts_forget(hwb__cuda *s, const void *p, size_t bytes);
+void hwb__cuda_puts_free(hwb__cuda *s);
 
 /* ---- indices out of range (cuda_fault.c) -------------------------------------------- */
 

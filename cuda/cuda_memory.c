@@ -132,6 +132,7 @@ void hwb__cuda_mem_free(void *state, void *p) {
     hwb__cuda *s = state;
     block *b = p ? take(s->pool, p) : NULL;
     if (!b) return;
+    hwb__cuda_puts_forget(s, b->at, b->bytes);
     hwb__cuda_host->count_device(s->ctx, -(int64_t)b->bytes);
     b->next = s->pool->idle[b->class];
     s->pool->idle[b->class] = b;

@@ -222,12 +222,42 @@ static void test_memory(void **state) {
     b->mem_free(cuda_dev->state, NULL);
 }
 
+/* Small copies up are gathered: their order counts where they meet, the host may write on
+ * at once, memory that is given back takes its copy along, and seven hundred are more
+ * than one batch. */
+static void test_small_copies(void **state) {
+    (void)state;
+    const hwb_backend *b = cuda_dev->backend;
+    void *s = cuda_dev->state;
+    enum { N = 700, STEP = 6016 };
+    static char host[STEP], want[N * STEP], got[N * STEP];
+    char *at = b->mem_alloc(cuda_ctx, s, sizeof got), *gone = b->mem_alloc(cuda_ctx, s, STEP);
+    assert_true(at && gone);
+    memset(want, 1, sizeof want);
+    assert_ok(cuda_ctx, b->mem_put(cuda_ctx, s, at, want, sizeof want));
+    for (int i = 0; i < N; i++) {
+        const size_t bytes = i % 7 ? 4 + (size_t)i * 36 % (STEP - 16) : 5; /* some not in words */
+        for (int turn = 0; turn < 2; turn++) {                             /* the second counts */
+            memset(host, i + turn, STEP);
+            assert_ok(cuda_ctx, b->mem_put(cuda_ctx, s, at + i * STEP, host, bytes));
+        }
+        memset(want + i * STEP, i + 1, bytes);
+    }
+    assert_ok(cuda_ctx, b->mem_put(cuda_ctx, s, gone, host, STEP));
+    b->mem_free(s, gone);
+    assert_ok(cuda_ctx, b->mem_put(cuda_ctx, s, at + 8, host, 8)); /* under a large one */
+    assert_ok(cuda_ctx, b->mem_put(cuda_ctx, s, at, want, STEP * 100));
+    assert_ok(cuda_ctx, b->mem_get(cuda_ctx, s, got, at, sizeof got));
+    assert_memory_equal(got, want, sizeof got);
+    b->mem_free(s, at);
+}
+
 /* Copies of more than the pinned buffers hold, there and back; the second begins while the
  * first is under way. */
 static void test_large_copies(void **state) {
     (void)state;
     const hwb_backend *b = cuda_dev->backend;
-    static const size_t sizes[] = {(8u << 20) + 1, (16u << 20), (16u << 20) + 5, (55u << 20) + 77};
+    static const size_t sizes[] = {(8u << 20) + 1, (16u << 20), (33u << 20) + 77};
     enum { N = sizeof sizes / sizeof *sizes };
     char *host[N], *at[N], *back = malloc(sizes[N - 1]);
     for (int i = 0; i < N; i++) {
@@ -259,7 +289,7 @@ int main(void) {
         cmocka_unit_test(test_exact),          cmocka_unit_test(test_timed),
         cmocka_unit_test(test_special_values), cmocka_unit_test(test_pool_adjoint),
         cmocka_unit_test(test_bad_index),      cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_large_copies),
+        cmocka_unit_test(test_small_copies),   cmocka_unit_test(test_large_copies),
     };
     if (!cuda_setup()) return 77;
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
