@@ -123,7 +123,8 @@ typedef struct hwb_backend {
     hwb_status (*sync)(hwb_ctx *ctx, void *state);
 
     bool (*supports)(void *state, const hwb_kdesc *desc);
-    /* new kernel, freed by kernel_free; primitives and scratch are made here */
+    /* new kernel, freed by kernel_free; primitives and scratch are made here.  Several steps
+     * of a program may run it, one after the other, with the same stable inputs. */
     hwb_status (*prepare)(hwb_ctx *ctx, void *state, hwb_kernel **out, const hwb_kdesc *desc);
     /* in/out: one pointer a described value; versions: one number an input */
     hwb_status (*run)(hwb_ctx *ctx, void *state, hwb_kernel *kernel, const void *const *in,

@@ -5,7 +5,8 @@
  * how often their inputs change (constants, parameters, data, tangents), with a
  * memory plan.  Running it again after only the tangents changed reruns the
  * last stage alone; that is how power iteration and Lanczos pay for the primal
- * and its adjoints once.
+ * and its adjoints once.  Several tangents that are run apart, each with outputs of
+ * its own, are a stage each; that is how sweeps over the blocks of a network do.
  */
 #ifndef HWB_EXEC_H
 #define HWB_EXEC_H
