@@ -61,9 +61,12 @@ static hwb_status check_step(hwb_ctx *ctx, hwb_program *p, int k) {
         hwb_free(copy);
         HWB_TRY(st);
         if (at < 0) continue;
-        const char *scope = hwb_graph_scope(p->graph, s->out_node[i]);
+        /* Of a group behind a convolution the convolution's own result is not to be seen. */
+        bool behind = s->fused && s->op != HWB_OP_FUSED;
+        const char *scope = hwb_graph_scope(p->graph, behind ? s->node : s->out_node[i]);
         char shape[HWB_SHAPE_TEXT];
-        return hwb_fail(ctx, HWB_ENUMERIC, "non-finite value made by %s%s%s (result %s)",
+        return hwb_fail(ctx, HWB_ENUMERIC, "non-finite value made by %s%s%s%s%s (result %s)",
+                        behind ? hwb_op_name(s->op) : "", behind ? " and then " : "",
                         hwb_op_name(p->graph->nodes[s->out_node[i]]->op),
                         *scope ? " in layer " : "", scope, hwb_shape_text(&d->shape, shape));
     }

@@ -111,7 +111,7 @@ typedef struct outcome {
 } outcome;
 
 /* Parameters are scaled so that values stay of the order of one. */
-static void feed(hwb_ctx *ctx, const program *p, hwb_program *made) {
+static void feed(hwb_ctx *ctx, const program *p, hwb_program *made, double scale) {
     for (int i = 0; i < p->n_in; i++) {
         const hwb_shape *s = hwb_graph_shape(p->graph, p->in[i]);
         hwb_tensor *t;
@@ -119,7 +119,8 @@ static void feed(hwb_ctx *ctx, const program *p, hwb_program *made) {
         int64_t fan = i > 0 ? 9 * s->dim[s->ndim - 3] : 1;
         assert_ok(ctx, hwb_tensor_new(ctx, &t, hwb_graph_dtype(p->graph, p->in[i]), *s));
         for (int64_t j = 0; j < hwb_tensor_numel(t); j++)
-            hwb_tensor_set(t, j, hwb_rng_normal(rng, (uint64_t)j) * sqrt(2.0 / (double)fan));
+            hwb_tensor_set(t, j,
+                           hwb_rng_normal(rng, (uint64_t)j) * sqrt(2.0 / (double)fan) * scale);
         assert_ok(ctx, hwb_program_set(ctx, made, p->in[i], t));
         hwb_tensor_release(t);
     }
@@ -132,7 +133,7 @@ static outcome run(hwb_ctx *ctx, const geometry *q, bool epilogues) {
     hwb_compile_options o = {.no_epilogues = !epilogues};
     build(ctx, q, &p);
     assert_ok(ctx, hwb_compile(ctx, &made, p.graph, p.n_out, p.out, &o));
-    feed(ctx, &p, made);
+    feed(ctx, &p, made, 1);
     for (int turn = 0; turn < 2; turn++) { /* the second with warm buffers */
         for (int i = 0; i < r.n; i++) hwb_tensor_release(r.out[i]);
         assert_ok(ctx, hwb_program_run(ctx, made, r.out));
@@ -243,11 +244,29 @@ static void left_alone(void **unused) {
     hwb_ctx_free(ctx);
 }
 
+/* What is not finite behind a convolution is found, and both are named. */
+static void not_finite(void **unused) {
+    (void)unused;
+    if (!winograd()) TEST_SKIP("no convolution that groups follow on this machine");
+    hwb_ctx *ctx = test_ctx_new();
+    hwb_program *made;
+    hwb_tensor *out[MAX_OUT];
+    program p;
+    build(ctx, &cases[0], &p);
+    assert_ok(ctx, hwb_compile(ctx, &made, p.graph, p.n_out, p.out, NULL));
+    feed(ctx, &p, made, 1e20);
+    assert_fails(ctx, hwb_program_run(ctx, made, out), HWB_ENUMERIC, "conv and then relu");
+    hwb_program_release(made);
+    hwb_graph_release(p.graph);
+    hwb_ctx_free(ctx);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(same_results),
         cmocka_unit_test(any_threads),
         cmocka_unit_test(left_alone),
+        cmocka_unit_test(not_finite),
     };
     return RUN_TESTS(tests);
 }
