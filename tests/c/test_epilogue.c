@@ -10,6 +10,9 @@
 #include "testing.h"
 
 #include "ad/ad.h"
+#include "backend/cpu/cpu_i.h"
+#include "backend/cpu/cpu_vec_i.h"
+#include "backend/cpu/cpu_wino_i.h"
 #include "exec/exec_i.h"
 #include "graph/build.h"
 
@@ -20,6 +23,7 @@ typedef struct geometry {
     int64_t n, h, w, width[LAYERS + 1];
     int pad;
     int64_t vectors; /* 0: the gradient */
+    bool block;      /* vectors of the first layer's parameters alone */
 } geometry;
 
 typedef struct program {
@@ -63,7 +67,8 @@ static void add_products(hwb_ctx *ctx, const geometry *q, program *p, const hwb_
                          const hwb_id *gradient) {
     hwb_graph *g = p->graph;
     hwb_id v[PARAMETERS], batched[PARAMETERS], hv[PARAMETERS];
-    for (int i = 0; i < PARAMETERS; i++) {
+    int n = q->block ? 2 : PARAMETERS;
+    for (int i = 0; i < n; i++) {
         hwb_shape one = *hwb_graph_shape(g, parameter[i]), many = {.ndim = one.ndim + 1};
         many.dim[0] = q->vectors;
         memcpy(many.dim + 1, one.dim, (size_t)one.ndim * sizeof *one.dim);
@@ -74,9 +79,8 @@ static void add_products(hwb_ctx *ctx, const geometry *q, program *p, const hwb_
         }
         assert_ok(ctx, hwb_reshape(g, &v[i], batched[i], one));
     }
-    assert_ok(ctx, hwb_jvp(g, PARAMETERS, parameter, v, PARAMETERS, gradient, hv));
-    if (q->vectors > 1)
-        assert_ok(ctx, hwb_batch(g, q->vectors, PARAMETERS, v, batched, PARAMETERS, hv, hv));
+    assert_ok(ctx, hwb_jvp(g, n, parameter, v, PARAMETERS, gradient, hv));
+    if (q->vectors > 1) assert_ok(ctx, hwb_batch(g, q->vectors, n, v, batched, PARAMETERS, hv, hv));
     for (int i = 0; i < PARAMETERS; i++) add_output(p, hv[i], i % 2 != 0);
 }
 
@@ -175,14 +179,15 @@ static void same(const outcome *a, const outcome *b, const bool *sum) {
 }
 
 static const geometry cases[] = {
-    {HWB_F32, 8, 16, 16, {16, 16, 16, 32, 32}, 1, 0},
-    {HWB_F32, 8, 16, 16, {16, 16, 16, 32, 32}, 1, 1},
-    {HWB_F32, 5, 13, 15, {16, 32, 32, 16, 16}, 1, 0}, /* odd sizes */
-    {HWB_F32, 5, 13, 15, {16, 32, 32, 16, 16}, 1, 1},
-    {HWB_F32, 3, 13, 15, {16, 16, 16, 16, 48}, 1, 3},      /* three vectors */
-    {HWB_F32, 4, 20, 17, {16, 16, 32, 32, 32}, 0, 2},      /* no padding */
-    {HWB_F32, 3, 14, 14, {128, 160, 160, 128, 128}, 1, 0}, /* 64 channels at a time */
-    {HWB_F32, 3, 14, 14, {128, 160, 160, 128, 128}, 1, 2},
+    {HWB_F32, 8, 16, 16, {16, 16, 16, 32, 32}, 1, 0, false},
+    {HWB_F32, 8, 16, 16, {16, 16, 16, 32, 32}, 1, 1, false},
+    {HWB_F32, 5, 13, 15, {16, 32, 32, 16, 16}, 1, 0, false}, /* odd sizes */
+    {HWB_F32, 5, 13, 15, {16, 32, 32, 16, 16}, 1, 1, false},
+    {HWB_F32, 3, 13, 15, {16, 16, 16, 16, 48}, 1, 3, false},      /* three vectors */
+    {HWB_F32, 4, 20, 17, {16, 16, 32, 32, 32}, 0, 2, false},      /* no padding */
+    {HWB_F32, 3, 14, 14, {128, 160, 160, 128, 128}, 1, 0, false}, /* 64 channels at a time */
+    {HWB_F32, 3, 14, 14, {128, 160, 160, 128, 128}, 1, 2, false},
+    {HWB_F32, 3, 13, 15, {16, 16, 16, 32, 32}, 1, 3, true}, /* vectors are images of their own */
 };
 
 static bool winograd(void) {
@@ -231,10 +236,34 @@ static void any_threads(void **unused) {
     }
 }
 
+/* The narrower instructions of older processors. */
+static void avx2(void **unused) {
+    (void)unused;
+    if (!winograd()) TEST_SKIP("no convolution that groups follow on this machine");
+    for (size_t i = 0; i < 2; i++) {
+        const geometry *q = &cases[i ? 5 : 7];
+        hwb_ctx *ctx = test_ctx_new();
+        hwb_device *d;
+        program p;
+        assert_ok(ctx, hwb_device_open(ctx, &d, "cpu"));
+        hwb__cpu_state *state = d->state;
+        state->vec = &hwb__vec_avx2;
+        state->wino = &hwb__wino_avx2;
+        build(ctx, q, &p);
+        hwb_graph_release(p.graph);
+        outcome plain = run(ctx, q, false), follow = run(ctx, q, true);
+        assert_true(follow.follows >= 3);
+        same(&follow, &plain, p.sum);
+        drop(&plain);
+        drop(&follow);
+        hwb_ctx_free(ctx);
+    }
+}
+
 /* Double precision is always direct, and so is the forward pass that decides masks. */
 static void left_alone(void **unused) {
     (void)unused;
-    geometry q = {HWB_F64, 4, 9, 9, {16, 16, 16, 16, 16}, 1, 1};
+    geometry q = {HWB_F64, 4, 9, 9, {16, 16, 16, 16, 16}, 1, 1, false};
     hwb_ctx *ctx = test_ctx_new();
     outcome plain = run(ctx, &q, false), follow = run(ctx, &q, true);
     assert_int_equal(follow.follows, 0);
@@ -263,10 +292,8 @@ static void not_finite(void **unused) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(same_results),
-        cmocka_unit_test(any_threads),
-        cmocka_unit_test(left_alone),
-        cmocka_unit_test(not_finite),
+        cmocka_unit_test(same_results), cmocka_unit_test(any_threads), cmocka_unit_test(avx2),
+        cmocka_unit_test(left_alone),   cmocka_unit_test(not_finite),
     };
     return RUN_TESTS(tests);
 }
