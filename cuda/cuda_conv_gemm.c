@@ -22,15 +22,8 @@ enum { LIMIT = 256 << 20 };
         void *x;                                                                                   \
         void *cols;                                                                                \
         i64 n;                                                                                     \
-        i64 channels;                                                                              \
-        i64 oh;                                                                                    \
-        i64 ow;                                                                                    \
         i64 add;                                                                                   \
-        image im;                                                                                  \
-        window w;                                                                                  \
     }
-typedef hwb__cuda_image image;
-typedef hwb__cuda_window window;
 
 typedef struct gemm_kernel {
     hwb_kernel base;
@@ -41,36 +34,36 @@ typedef struct gemm_kernel {
     struct COLS_PARAMS p;
 } gemm_kernel;
 
+/* Sizes are constants of the text: C channels of a group, XH x XW pixels of x at strides
+ * XN, XC, XR, XS (image, channel, row, column), YH x YW of y, and the window. */
 #define HEAD                                                                                       \
     "extern \"C\" __global__ void __launch_bounds__(256) hwb_kernel(const params p) {\n"           \
-    "const i64 taps = p.w.kernel[0] * p.w.kernel[1], row = p.channels * taps;\n"                   \
-    "for (i64 i = (i64)blockIdx.x * 256 + threadIdx.x; i < p.n; i += (i64)gridDim.x * 256) {\n"
+    "for (I i = blockIdx.x * (I)256 + threadIdx.x; i < (I)p.n; i += gridDim.x * (I)256) {\n"
 
 /* i: an entry of cols */
 static const char UNFOLD[] =
-    HEAD "const i64 e = i % row, at = i / row;\n"
-         "const i64 s = e % p.w.kernel[1], r = e / p.w.kernel[1] % p.w.kernel[0], c = e / taps;\n"
-         "const i64 b = at % p.ow, a = at / p.ow % p.oh, n = at / p.ow / p.oh;\n"
-         "const i64 h = a * p.w.stride[0] - p.w.pad[0] + r * p.w.dilation[0];\n"
-         "const i64 w = b * p.w.stride[1] - p.w.pad[1] + s * p.w.dilation[1];\n"
-         "const bool in = h >= 0 && h < p.im.h && w >= 0 && w < p.im.w;\n"
-         "((T *)p.cols)[i] = in ? ((const T *)p.x)[n * p.im.sn + c * p.im.sc + h * p.im.sh + "
-         "w * p.im.sw] : (T)0;\n}\n}\n";
+    HEAD "const I e = i % (C * KH * KW), at = i / (C * KH * KW);\n"
+         "const int s = (int)(e % KW), r = (int)(e / KW % KH); const I c = e / (KH * KW);\n"
+         "const int b = (int)(at % YW), a = (int)(at / YW % YH); const I n = at / YW / YH;\n"
+         "const int h = a * SH - PH + r * DH, w = b * SW - PW + s * DW;\n"
+         "const bool in = h >= 0 && h < XH && w >= 0 && w < XW;\n"
+         "((T *)p.cols)[i] = in ? ((const T *)p.x)[n * XN + c * XC + (I)h * XR + (I)w * XS] "
+         ": (T)0;\n}\n}\n";
 
 /* i: a pixel of the group's channels, c fastest */
 static const char FOLD[] =
-    HEAD "const i64 c = i % p.channels, w = i / p.channels % p.im.w;\n"
-         "const i64 h = i / p.channels / p.im.w % p.im.h, n = i / p.channels / p.im.w / p.im.h;\n"
-         "T *x = (T *)p.x + n * p.im.sn + c * p.im.sc + h * p.im.sh + w * p.im.sw;\n"
+    HEAD "const I c = i % C, u1 = i / C, u2 = u1 / XW, n = u2 / XH;\n"
+         "const int w = (int)(u1 % XW), h = (int)(u2 % XH);\n"
+         "T *x = (T *)p.x + (n * XN + c * XC + (I)h * XR + (I)w * XS);\n"
          "double sum = p.add ? (double)*x : 0;\n"
-         "for (i64 r = 0; r < p.w.kernel[0]; r++) {\n"
-         "const i64 u = h + p.w.pad[0] - r * p.w.dilation[0], a = u / p.w.stride[0];\n"
-         "if (u < 0 || a * p.w.stride[0] != u || a >= p.oh) continue;\n"
-         "for (i64 s = 0; s < p.w.kernel[1]; s++) {\n"
-         "const i64 v = w + p.w.pad[1] - s * p.w.dilation[1], b = v / p.w.stride[1];\n"
-         "if (v < 0 || b * p.w.stride[1] != v || b >= p.ow) continue;\n"
-         "sum += (double)((const T *)p.cols)[((n * p.oh + a) * p.ow + b) * row + c * taps + "
-         "r * p.w.kernel[1] + s];\n}\n}\n"
+         "for (int r = 0; r < KH; r++) {\n"
+         "const int u = h + PH - r * DH, a = u / SH;\n"
+         "if (u < 0 || a * SH != u || a >= YH) continue;\n"
+         "for (int s = 0; s < KW; s++) {\n"
+         "const int v = w + PW - s * DW, b = v / SW;\n"
+         "if (v < 0 || b * SW != v || b >= YW) continue;\n"
+         "sum += (double)((const T *)p.cols)[(((n * YH + a) * YW + b) * C + c) * (KH * KW) + "
+         "r * KW + s];\n}\n}\n"
          "*x = (T)sum;\n}\n}\n";
 
 /* ---- one chunk of one group -------------------------------------------------------------- */
@@ -88,7 +81,7 @@ static hwb_status move(hwb_ctx *ctx, hwb__cuda *s, gemm_kernel *k, const piece *
     k->p.x = q->x;
     k->p.cols = s->scratch;
     k->p.add = q->add;
-    k->p.n = q->images * (fold ? c->x.h * c->x.w * k->p.channels : c->y.h * c->y.w * k->taps);
+    k->p.n = q->images * (fold ? c->x.h * c->x.w * c->w.c : c->y.h * c->y.w * k->taps);
     return hwb__cuda_launch(ctx, s, k->f, hwb__cuda_grid_for(k->p.n, s->sms), &k->p);
 }
 
@@ -177,14 +170,37 @@ static bool empty(const hwb_kdesc *d) {
            hwb__cuda_numel(&d->out[0].shape) == 0;
 }
 
+/* Offsets within a chunk fit 31 bits. */
+static bool narrow(const gemm_kernel *k) {
+    const int64_t cols = k->c.y.h * k->c.y.w * k->taps, x = k->c.x.sn;
+    return k->chunk * (cols > x ? cols : x) < INT32_MAX - (1 << 26);
+}
+
 static hwb_status compile(hwb_ctx *ctx, hwb__cuda *s, gemm_kernel *k) {
     const bool fold = k->c.op == HWB_OP_CONV_BWD_DATA;
+    const hwb__cuda_image *x = &k->c.x, *y = &k->c.y;
+    const hwb__cuda_window *w = &k->c.window;
     hwb__cuda_text t = {0};
-    hwb__cuda_say(&t,
-                  "typedef struct %s image;\ntypedef struct %s window;\ntypedef struct %s params;\n"
-                  "typedef %s T;\n%s",
-                  HWB__CUDA_TEXT(HWB__CUDA_IMAGE), HWB__CUDA_TEXT(HWB__CUDA_WINDOW),
-                  HWB__CUDA_TEXT(COLS_PARAMS), k->c.f64 ? "double" : "float", fold ? FOLD : UNFOLD);
+    hwb__cuda_say(&t, "typedef struct %s params;\ntypedef %s T;\ntypedef %s I;\n",
+                  HWB__CUDA_TEXT(COLS_PARAMS), k->c.f64 ? "double" : "float",
+                  narrow(k) ? "u32" : "u64");
+    const struct {
+        const char *name;
+        int64_t value;
+    } sizes[] = {{"C", k->c.w.c},       {"XH", x->h},         {"XW", x->w},
+                 {"YH", y->h},          {"YW", y->w},         {"KH", w->kernel[0]},
+                 {"KW", w->kernel[1]},  {"SH", w->stride[0]}, {"SW", w->stride[1]},
+                 {"PH", w->pad[0]},     {"PW", w->pad[1]},    {"DH", w->dilation[0]},
+                 {"DW", w->dilation[1]}};
+    const struct {
+        const char *name;
+        int64_t value;
+    } strides[] = {{"XN", x->sn}, {"XC", x->sc}, {"XR", x->sh}, {"XS", x->sw}};
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
+        hwb__cuda_say(&t, "#define %s %d\n", sizes[i].name, (int)sizes[i].value);
+    for (int i = 0; i < 4; i++)
+        hwb__cuda_say(&t, "#define %s (I)%lldu\n", strides[i].name, (long long)strides[i].value);
+    hwb__cuda_say(&t, "%s", fold ? FOLD : UNFOLD);
     hwb_status st = hwb__cuda_function(ctx, s, &k->f, fold ? "fold" : "unfold", &t);
     free(t.at);
     return st;
@@ -199,11 +215,6 @@ static hwb_status prepare(hwb_ctx *ctx, hwb__cuda *s, hwb_kernel **out, const hw
     k->g.f64 = c.f64;
     k->g.compute = hwb__cuda_compute(s, c.f64, d->exact);
     k->taps = c.w.c * c.w.h * c.w.w;
-    k->p.channels = c.w.c;
-    k->p.oh = c.y.h;
-    k->p.ow = c.y.w;
-    k->p.im = c.x;
-    k->p.w = c.window;
     hwb_status st = HWB_OK;
     if (!empty(d)) {
         const int64_t one = c.y.h * c.y.w * k->taps * (c.f64 ? 8 : 4);
