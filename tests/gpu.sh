@@ -241,8 +241,8 @@ part bench 150 bash -c bench_all
 grep -h '^{' "$work/logs/bench" >"$out/bench.jsonl"
 part peers 60 bash -c peers
 part jax 45 bash -c peers_jax
-part sanitizer 90 bash -c sanitizer
-HWB_DEVICE=cuda part specs 60 bash -c 'specs device golden_small ad program'
+part sanitizer 80 bash -c sanitizer
+HWB_DEVICE=cuda part specs 100 bash -c 'specs device program ad golden_small'
 part recipes 60 bash -c recipes
 part peers_more 60 bash -c peers_more
 grep -h '^{' "$work/logs/peers" "$work/logs/jax" "$work/logs/peers_more" 2>/dev/null >"$out/peers.jsonl"
