@@ -83,7 +83,8 @@ def table(bench, peers):
                    next((p for p in peers if "gbytes_per_s" in p), {}))
     lines = []
     if machine:
-        lines += [f"Card, measured: {machine.get('gbytes_per_s', '-')} GB/s (copy, read and written), "
+        lines += [f"Device: {machine.get('card', 'not named')}.", "",
+                  f"Card, measured: {machine.get('gbytes_per_s', '-')} GB/s (copy, read and written), "
                   f"10^9 multiply-adds/s of a product: float32 {machine.get('gmacs_per_s_float32', '-')}, "
                   f"TF32 {machine.get('gmacs_per_s_tf32', '-')}, bf16 {machine.get('gmacs_per_s_bf16', '-')}.", ""]
     lines += ["| case | math | hwb ms | PyTorch eager ms | compiled/graph ms | JAX jit ms | eager/hwb | "

@@ -6,8 +6,8 @@
  *   memory      a copy of `mib` MiB on the device, 2 bytes moved for each byte copied
  *   arithmetic  C[n,n] = A[n,n] B[n,n], n^3 multiply-adds, in float32, TF32 and bf16
  *
- * Best of five, of ten in a row each.  One JSON line, which gpu_table.py reads; 77 without
- * a device.
+ * Best of five, of ten in a row each.  One JSON line for gpu_table.py, with what the device
+ * calls itself; 77 without a device.
  */
 #include "backend/backend.h"
 
@@ -105,12 +105,16 @@ int main(int argc, char **argv) {
         return 77;
     }
     m.b = m.device->backend;
+    char card[512] = "";
+    hwb_device_describe(m.ctx, m.device, card, sizeof card);
+    for (char *c = card; *c; c++)
+        if (*c == '"' || *c == '\\' || (unsigned char)*c < ' ') *c = ' ';
     const double bytes = copy_rate(&m), exact = product_rate(&m, HWB_MATH_EXACT);
     const double tf32 = product_rate(&m, HWB_MATH_TF32), bf16 = product_rate(&m, HWB_MATH_BF16);
-    printf(
-        "{\"case\": \"machine\", \"way\": \"hwb\", \"gbytes_per_s\": %.1f, "
-        "\"gmacs_per_s_float32\": %.1f, \"gmacs_per_s_tf32\": %.1f, \"gmacs_per_s_bf16\": %.1f}\n",
-        bytes / 1e9, exact / 1e9, tf32 / 1e9, bf16 / 1e9);
+    printf("{\"case\": \"machine\", \"way\": \"hwb\", \"card\": \"%s\", \"gbytes_per_s\": %.1f, "
+           "\"gmacs_per_s_float32\": %.1f, \"gmacs_per_s_tf32\": %.1f, "
+           "\"gmacs_per_s_bf16\": %.1f}\n",
+           card, bytes / 1e9, exact / 1e9, tf32 / 1e9, bf16 / 1e9);
     hwb_ctx_free(m.ctx);
     return 0;
 }
