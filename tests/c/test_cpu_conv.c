@@ -6,6 +6,7 @@
 #include "cpu_check.h"
 
 #include "backend/cpu/cpu_i.h"
+#include "backend/cpu/cpu_direct_i.h"
 #include "backend/cpu/cpu_wino_i.h"
 
 typedef struct geometry {
@@ -231,12 +232,57 @@ static void direct(void **state) {
     unsetenv("HWB_WINOGRAD");
 }
 
+/* No Winograd's algorithm; and no vectors longer than eight. */
+static void use_products(void *state) {
+    ((hwb__cpu_state *)state)->wino = NULL;
+}
+
+static void use_products_avx2(void *state) {
+    use_products(state);
+#if defined(__x86_64__)
+    ((hwb__cpu_state *)state)->direct = &hwb__direct_avx2;
+#endif
+}
+
+/* Convolutions as matrix products: strides, dilation, padding, images of odd sizes, blocks
+ * and panels that are not full, depths of several pieces, more taps than one, gradients by
+ * columns and by rows; sums of two; the same bytes at any thread count. */
+static void as_products(void **state) {
+    (void)state;
+    skip_without_avx2();
+    static const geometry shapes[] = {
+        {3, 16, 7, 5, 48, 1, 1, 0, 1, 1},  {2, 48, 9, 9, 16, 1, 2, 0, 1, 1},
+        {2, 16, 9, 8, 32, 3, 2, 1, 1, 1},  {1, 32, 11, 13, 16, 3, 2, 0, 1, 1},
+        {2, 16, 10, 7, 16, 3, 1, 2, 2, 1}, {1, 304, 3, 5, 32, 1, 1, 0, 1, 1},
+        {1, 32, 1, 1, 144, 1, 1, 0, 1, 1}, {2, 16, 23, 17, 16, 1, 1, 0, 1, 1},
+        {1, 16, 1, 6, 16, 3, 2, 1, 1, 1},  {9, 16, 6, 6, 96, 1, 2, 0, 1, 1},
+        {2, 32, 8, 8, 16, 2, 2, 0, 1, 1},  {2, 16, 6, 6, 16, 1, 2, 1, 1, 1},
+    };
+    static const hwb_op ops[] = {HWB_OP_CONV, HWB_OP_CONV_BWD_DATA, HWB_OP_CONV_BWD_WEIGHTS};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (int j = 0; j < 3; j++) {
+            int accumulate = (int)(i + (size_t)j) % 3;
+            check c = conv_case(ops[j], &shapes[i], HWB_F32, true, 0, 0, accumulate);
+            bool taken = j < 2 || shapes[i].stride == 2 || i == 5 || i == 6;
+            assert_uses(&c, "direct", taken);
+            if (!taken) continue;
+            c.exact_threads = true;
+            c.setup = use_products;
+            check_kernel(&c);
+            c.setup = use_products_avx2;
+            check_kernel(&c);
+            run_pair(ops[j], &shapes[i], HWB_F32, true, i % 3 ? 0 : 2, accumulate, use_products);
+            run_pair(ops[j], &shapes[i], HWB_F32, true, 0, (accumulate + 1) % 3, use_products_avx2);
+        }
+}
+
 /* The packed copy of stable weights follows the version, not the contents. */
 static void kept_weights(void **state) {
     (void)state;
     hwb_ctx *ctx = test_ctx_new();
     hwb_device *dev = NULL;
     assert_ok(ctx, hwb_device_open(ctx, &dev, "cpu"));
+    ((hwb__cpu_state *)dev->state)->direct = NULL; /* only oneDNN keeps weights */
     hwb_vdesc in[2] = {{HWB_F32, hwb_shape_of(4, 1, 4, 4, 16)},
                        {HWB_F32, hwb_shape_of(4, 16, 16, 3, 3)}};
     hwb_vdesc out = {HWB_F32, hwb_shape_of(4, 1, 4, 4, 16)};
@@ -304,6 +350,7 @@ int main(void) {
         cmocka_unit_test(kept_weights),
         cmocka_unit_test(winograd),
         cmocka_unit_test(direct),
+        cmocka_unit_test(as_products),
         cmocka_unit_test(pairs),
         cmocka_unit_test(matmul),
     };

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "backend/cpu/cpu_after_i.h"
+#include "backend/cpu/cpu_direct_i.h"
 #include "backend/cpu/cpu_vec_i.h"
 #include "backend/cpu/cpu_wino_i.h"
 
@@ -78,6 +79,15 @@ static const hwb__wino *choose_wino(const hwb__vec *vec) {
     return NULL;
 }
 
+static const hwb__direct *choose_direct(const hwb__vec *vec) {
+#if defined(__x86_64__)
+    if (vec == &hwb__vec_avx512) return &hwb__direct_avx512;
+    if (vec == &hwb__vec_avx2) return &hwb__direct_avx2;
+#endif
+    (void)vec;
+    return NULL;
+}
+
 const char *hwb_backend_cpu_convolutions(void) {
     return choose_wino(choose_vec()) ? "winograd" : "direct";
 }
@@ -106,6 +116,7 @@ static hwb_status cpu_open(hwb_ctx *ctx, void **state) {
     s->vec = choose_vec();
     s->cache_bytes = last_cache();
     s->wino = choose_wino(s->vec);
+    s->direct = choose_direct(s->vec);
     hwb_status status = hwb__onednn_open(ctx, &s->dnn);
     if (status == HWB_OK) *state = s;
     else cpu_close(s);

@@ -8,7 +8,8 @@
  * A leading K of the images alone is K*N images and one call; a K of the
  * weights (as input or result) is a loop over k with the other operand shared.
  *
- * Those that Winograd's algorithm speeds up go to cpu_wino.c.
+ * Those that Winograd's algorithm speeds up go to cpu_wino.c, most others of channels-last
+ * images to cpu_direct.c; what is left here runs in oneDNN.
  *
  * Weights come plain and are packed by a reorder into oneDNN's own layout; the
  * packed copies of a stable input are kept until its version changes.
@@ -310,6 +311,8 @@ hwb_status hwb__cpu_conv_prepare(hwb_ctx *ctx, hwb__cpu_state *state, hwb__cpu_k
     hwb__conv_geom g = hwb__conv_geom_of(desc);
     if (!desc->exact && hwb__cpu_wino_takes(state, &g))
         return hwb__cpu_wino_prepare(ctx, state, out, &g);
+    if (!g.after && hwb__cpu_direct_takes(state, &g))
+        return hwb__cpu_direct_prepare(ctx, state, out, &g);
     if (g.pair) return hwb__cpu_conv_pair_prepare(ctx, state, out, desc);
     hwb_status status = HWB_EUNSUPPORTED;
     if (g.dtype == HWB_F32) status = conv_new(ctx, state, out, &g, (desc->stable & 2u) != 0);

@@ -19,13 +19,15 @@ enum { HWB_CPU_SERIAL = 32768 };
 typedef struct hwb__onednn hwb__onednn;
 typedef struct hwb__vec hwb__vec;
 typedef struct hwb__wino hwb__wino;
+typedef struct hwb__direct hwb__direct;
 
 typedef struct hwb__cpu_state {
-    hwb__onednn *dnn;      /* engine and stream */
-    const hwb__vec *vec;   /* vector loops for this machine */
-    const hwb__wino *wino; /* Winograd's convolution for this machine; NULL: not wanted */
-    int64_t cache_bytes;   /* of the last level */
-    void *scratch;         /* shared by all kernels, as one runs at a time */
+    hwb__onednn *dnn;          /* engine and stream */
+    const hwb__vec *vec;       /* vector loops for this machine */
+    const hwb__wino *wino;     /* Winograd's convolution for this machine; NULL: not wanted */
+    const hwb__direct *direct; /* convolutions as matrix products for this machine; or NULL */
+    int64_t cache_bytes;       /* of the last level */
+    void *scratch;             /* shared by all kernels, as one runs at a time */
     size_t scratch_bytes;
 } hwb__cpu_state;
 
@@ -115,6 +117,9 @@ bool hwb__cpu_wino_takes(const hwb__cpu_state *state, const hwb__conv_geom *geom
 bool hwb__cpu_wino_after(const hwb__conv_geom *geom);
 hwb_status hwb__cpu_wino_prepare(hwb_ctx *ctx, hwb__cpu_state *state, hwb__cpu_kernel **out,
                                  const hwb__conv_geom *geom);
+bool hwb__cpu_direct_takes(const hwb__cpu_state *state, const hwb__conv_geom *geom);
+hwb_status hwb__cpu_direct_prepare(hwb_ctx *ctx, hwb__cpu_state *state, hwb__cpu_kernel **out,
+                                   const hwb__conv_geom *geom);
 
 static inline int64_t hwb__conv_x_size(const hwb__conv_geom *g) {
     return g->n * g->c * g->h * g->w;
