@@ -151,24 +151,32 @@ static hwb_status room_for(hwb_ctx *ctx, group *g, size_t bytes) {
     return hwb__cuda_sync(ctx, g->s); /* the block's last user was another stream */
 }
 
+/* data[n] on the device, in place. */
+static hwb_status sum_there(hwb_ctx *ctx, void *comm, hwb_dtype dtype, int64_t n, void *data,
+                            hwb_status (*going_on)(hwb_ctx *ctx)) {
+    group *g = comm;
+    const ncclDataType_t type = dtype == HWB_F64 ? ncclDouble : ncclFloat;
+    if (n == 0) return HWB_OK;
+    HWB_CUDA_TRY(ctx, cudaSetDevice(g->s->index));
+    HWB_TRY(check(ctx, nccl.ncclReduce(data, data, (size_t)n, type, ncclSum, 0, g->comm, g->stream),
+                  "ncclReduce"));
+    HWB_TRY(settle(ctx, g, going_on));
+    HWB_TRY(check(ctx, nccl.ncclBroadcast(data, data, (size_t)n, type, 0, g->comm, g->stream),
+                  "ncclBroadcast"));
+    HWB_TRY(settle(ctx, g, going_on));
+    return finish(ctx, g, going_on);
+}
+
 static hwb_status sum(hwb_ctx *ctx, void *comm, hwb_dtype dtype, int64_t n, void *data,
                       hwb_status (*going_on)(hwb_ctx *ctx)) {
     group *g = comm;
-    const ncclDataType_t type = dtype == HWB_F64 ? ncclDouble : ncclFloat;
     const size_t bytes = (size_t)n * hwb__cuda_size(dtype);
     if (n == 0) return HWB_OK;
     HWB_CUDA_TRY(ctx, cudaSetDevice(g->s->index));
     HWB_TRY(room_for(ctx, g, bytes));
     HWB_CUDA_TRY(ctx, cudaMemcpyAsync(g->buffer, data, bytes, cudaMemcpyHostToDevice, g->stream));
-    HWB_TRY(check(
-        ctx, nccl.ncclReduce(g->buffer, g->buffer, (size_t)n, type, ncclSum, 0, g->comm, g->stream),
-        "ncclReduce"));
-    HWB_TRY(settle(ctx, g, going_on));
-    HWB_TRY(check(ctx,
-                  nccl.ncclBroadcast(g->buffer, g->buffer, (size_t)n, type, 0, g->comm, g->stream),
-                  "ncclBroadcast"));
-    HWB_TRY(settle(ctx, g, going_on));
-    HWB_TRY(finish(ctx, g, going_on)); /* a copy to pageable memory would wait unasked */
+    /* it ends when all is there: a copy to pageable memory would wait unasked */
+    HWB_TRY(sum_there(ctx, comm, dtype, n, g->buffer, going_on));
     HWB_CUDA_TRY(ctx, cudaMemcpyAsync(data, g->buffer, bytes, cudaMemcpyDeviceToHost, g->stream));
     return hwb__cuda_check(ctx, cudaStreamSynchronize(g->stream), "a sum over ranks");
 }
@@ -178,4 +186,5 @@ const hwb_device_comm hwb__cuda_comm = {.name = "nccl",
                                         .make_id = make_id,
                                         .open = open_comm,
                                         .sum = sum,
+                                        .sum_there = sum_there,
                                         .close = close_group};

@@ -5,6 +5,15 @@
  *     vjp   x̄ = Lᵀ ȳ         the transpose, which is in the op set too
  *
  * Index operands (gather, pooling) have no derivative.
+ *
+ * allreduce, y_r = sum_s x_s on every rank r, is a matrix of identities between the ranks'
+ * values: symmetric.  So with the loss L = sum_r l_r, of which rank r computes l_r and the
+ * cotangents dL/d(its own values),
+ *     x̄_s = dL/dx_s = sum_r dL/dy_r = sum_r ȳ_r,      the all-reduce of the cotangents,
+ * and a parameter that all ranks hold has the gradient sum_r (rank r's gradient), which is
+ * what the callers add up at the end (curvature/parts.c, optim/trainer.c).  A mean over
+ * all samples is l_r = (n_r / N) mean_r; a loss that every rank holds whole counts once a
+ * rank, and wants the factor 1 / ranks.
  */
 #include "ad/rules_i.h"
 
@@ -67,6 +76,7 @@ hwb_status hwb__vjp_linear(hwb_graph *g, hwb_id y, hwb_id cot, const bool *want,
     const hwb_shape x = *hwb_graph_shape(g, n->in[0]);
     hwb_id *grad = &grads[0];
     switch (n->op) {
+    case HWB_OP_ALLREDUCE: return hwb_allreduce(g, grad, cot, n->attrs.groups);
     case HWB_OP_CAST: return hwb_cast(g, grad, cot, hwb_graph_dtype(g, n->in[0]));
     case HWB_OP_RESHAPE: return hwb_reshape(g, grad, cot, x);
     case HWB_OP_PERMUTE: {

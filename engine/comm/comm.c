@@ -107,6 +107,7 @@ hwb_status hwb_comm_attach_device(hwb_ctx *ctx, const hwb_device_comm *device, v
     HWB_TRY(hwb_comm_broadcast(ctx, 0, sizeof id, id));
     HWB_TRY(device->open(ctx, device_state, &c->device_comm, id, c->place.rank, c->place.size));
     c->device = device;
+    c->device_state = device_state;
     return HWB_OK;
 }
 

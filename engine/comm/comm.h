@@ -47,6 +47,10 @@ HWB_API hwb_status hwb_comm_attach_device(hwb_ctx *ctx, const hwb_device_comm *d
 HWB_API hwb_status hwb_comm_sum(hwb_ctx *ctx, hwb_dtype dtype, int64_t n, void *data);
 /* A dense float32 or float64 tensor in place. */
 HWB_API hwb_status hwb_comm_sum_tensor(hwb_ctx *ctx, hwb_tensor *t);
+/* The same in the memory of the attached device, by its own network and without copies to
+ * the host; HWB_EDEVICE where it cannot (hwb_comm_reaches). */
+HWB_API bool hwb_comm_reaches(const hwb_ctx *ctx, const void *device_state);
+HWB_API hwb_status hwb_comm_sum_there(hwb_ctx *ctx, hwb_dtype dtype, int64_t n, void *data);
 /* The next exchange carries `mark`: where the ranks' marks differ it fails.  So what must
  * be the same on all ranks (weights, vectors) is known to be.  0 = nothing to compare. */
 HWB_API void hwb_comm_mark(hwb_ctx *ctx, uint64_t mark);

@@ -38,7 +38,7 @@ typedef struct hwb__comm {
     hwb_comm_fate *fates; /* [size] */
     hwb_comm_stats stats;
     const hwb_device_comm *device; /* NULL: none attached */
-    void *device_comm;
+    void *device_comm, *device_state;
     unsigned char *out, *in; /* [size] slots each */
     double *total;           /* a chunk in double */
     hwb_parcel *messages;    /* [2 size] */

@@ -26,6 +26,10 @@ typedef struct hwb_device_comm {
      * HWB_OK: a rank is gone, or the user wants to stop. */
     hwb_status (*sum)(hwb_ctx *ctx, void *comm, hwb_dtype dtype, int64_t n, void *data,
                       hwb_status (*going_on)(hwb_ctx *ctx));
+    /* The same for data[n] in the device's memory, which nothing writes to meanwhile; may
+     * be NULL. */
+    hwb_status (*sum_there)(hwb_ctx *ctx, void *comm, hwb_dtype dtype, int64_t n, void *data,
+                            hwb_status (*going_on)(hwb_ctx *ctx));
     void (*close)(void *comm, bool broken); /* broken: without waiting for other ranks */
 } hwb_device_comm;
 

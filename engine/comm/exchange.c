@@ -278,13 +278,32 @@ static hwb_status going_on(hwb_ctx *ctx) {
 }
 
 /* Ranks that have come apart are found out here too: few numbers go first. */
-static hwb_status device_sum(hwb_ctx *ctx, hwb__comm *c, hwb_dtype dtype, int64_t n, void *data) {
+static hwb_status device_sum(hwb_ctx *ctx, hwb__comm *c, hwb_dtype dtype, int64_t n, void *data,
+                             bool there) {
     double count = (double)n;
     HWB_TRY(sum_pieces(ctx, c, HWB_F64, 1, (char *)&count));
     if (count != (double)n * c->place.size)
         return broken(ctx, c, "sums of different lengths on the device");
-    hwb_status st = c->device->sum(ctx, c->device_comm, dtype, n, data, going_on);
+    hwb_status st = (there ? c->device->sum_there : c->device->sum)(ctx, c->device_comm, dtype, n,
+                                                                    data, going_on);
     c->broken = c->broken || st != HWB_OK;
+    return st;
+}
+
+bool hwb_comm_reaches(const hwb_ctx *ctx, const void *device_state) {
+    const hwb__comm *c = hwb__comm_of(ctx);
+    return c && c->device && c->device->sum_there && c->device_state == device_state;
+}
+
+hwb_status hwb_comm_sum_there(hwb_ctx *ctx, hwb_dtype dtype, int64_t n, void *data) {
+    hwb__comm *c = hwb__comm_of(ctx);
+    double began = hwb_seconds();
+    if (!c || !c->device || !c->device->sum_there)
+        return hwb_fail(ctx, HWB_EDEVICE, "no network of a device is attached");
+    HWB_TRY(begin(ctx, c, (size_t)n * hwb_dtype_size(dtype)));
+    hwb_status st = device_sum(ctx, c, dtype, n, data, true);
+    c->stats.seconds += hwb_seconds() - began;
+    c->mark = 0;
     return st;
 }
 
@@ -298,7 +317,7 @@ hwb_status hwb_comm_sum(hwb_ctx *ctx, hwb_dtype dtype, int64_t n, void *data) {
     HWB_TRY(begin(ctx, c, (size_t)n * hwb_dtype_size(dtype)));
     bool device = c->device && (size_t)n * hwb_dtype_size(dtype) >= HWB__COMM_DEVICE;
     hwb_status st =
-        device ? device_sum(ctx, c, dtype, n, data) : sum_pieces(ctx, c, dtype, n, data);
+        device ? device_sum(ctx, c, dtype, n, data, false) : sum_pieces(ctx, c, dtype, n, data);
     c->stats.seconds += hwb_seconds() - began;
     c->mark = 0;
     return st;

@@ -4,6 +4,7 @@
  *   fold_norm  batch-norm in evaluation mode into convolutions; rebuilds the graph
  *   simplify   algebra, constant folding, dead code; rebuilds the graph
  *   layout     images as N,H,W,C for backends that want it; rebuilds the graph
+ *   order      of sums over ranks; rebuilds the graph
  *   group      sums into convolutions, pointwise chains into fused kernels, which follow
  *              convolutions
  *   plan       stages, schedule, buffers
@@ -23,6 +24,10 @@ hwb_status hwb__fold_norm(hwb_graph *g, hwb_graph **out, int n_out, hwb_id *outp
 hwb_status hwb__simplify(hwb_graph *g, hwb_graph **out, int n_out, hwb_id *outputs, hwb_id *map);
 hwb_status hwb__channels_last(hwb_graph *g, hwb_graph **out, int n_out, hwb_id *outputs,
                               hwb_id *map);
+/* Sums over ranks in one order; last of all (order.c). */
+bool hwb__has_allreduce(const hwb_graph *g);
+hwb_status hwb__order_allreduce(hwb_graph *g, hwb_graph **out, int n_out, hwb_id *outputs,
+                                hwb_id *map);
 /* A leaf again in another graph (same role, name, tensor, constant). */
 hwb_status hwb__copy_leaf(const hwb_graph *from, hwb_id id, hwb_graph *to, hwb_id *out);
 

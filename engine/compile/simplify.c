@@ -7,7 +7,8 @@
  *   - identities: x+0, x*1, x/1, -(-x), (x*a)*b with constants, powers by small
  *     constants, reshapes, permutes, slices and pads of themselves, sums over dims of size 1;
  *   - broadcasts sink: op(broadcast(a), b) = op(a, b) where b has the full
- *     shape, else broadcast(op(a, b)); sum(broadcast(a)) = n*a.
+ *     shape, else broadcast(op(a, b)); sum(broadcast(a)) = n*a;
+ *   - sums over one rank go, those over several move in front of broadcasts.
  * Every rule is exact in real arithmetic; none drops a NaN (0*x stays).
  */
 #include "compile/compile_i.h"
@@ -286,6 +287,23 @@ static hwb_status simplify_sum(hwb_graph *g, hwb_id *out, const hwb__node *n, hw
     return HWB_OK;
 }
 
+/* Of one rank: itself.  What is the same many times is exchanged once.  A constant is not
+ * the other ranks' constant: their shares of the samples differ. */
+static hwb_status simplify_allreduce(hwb_graph *g, hwb_id *out, const hwb__node *n, hwb_id x) {
+    const hwb__node *m = g->nodes[x];
+    int ranks = n->attrs.groups;
+    if (ranks == 1) {
+        *out = x;
+        return HWB_OK;
+    }
+    if (m->op == HWB_OP_BROADCAST || m->op == HWB_OP_RESHAPE) {
+        HWB_TRY(hwb_allreduce(g, out, m->in[0], ranks));
+        return m->op == HWB_OP_RESHAPE ? hwb_reshape(g, out, *out, n->shape)
+                                       : hwb_broadcast_to(g, out, *out, n->shape);
+    }
+    return hwb_allreduce(g, out, x, ranks);
+}
+
 static hwb_status simplify_node(hwb_graph *g, hwb_id *out, const hwb__node *n, hwb_id *in) {
     if (hwb_op_is_pointwise(n->op) && n->op != HWB_OP_CAST && n->op != HWB_OP_STOP)
         return simplify_pointwise(g, out, n, in);
@@ -296,6 +314,7 @@ static hwb_status simplify_node(hwb_graph *g, hwb_id *out, const hwb__node *n, h
     case HWB_OP_SLICE:
     case HWB_OP_PAD: return simplify_stride(g, out, n, in[0]);
     case HWB_OP_SUM: return simplify_sum(g, out, n, in[0]);
+    case HWB_OP_ALLREDUCE: return simplify_allreduce(g, out, n, in[0]);
     case HWB_OP_CAST: return hwb_cast(g, out, in[0], n->dtype);
     case HWB_OP_BROADCAST:
         if (g->nodes[in[0]]->op == HWB_OP_BROADCAST) in[0] = g->nodes[in[0]]->in[0];

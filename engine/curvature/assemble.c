@@ -105,11 +105,17 @@ static hwb_status trace_loss(assembly *a, hwb_tensor *x, hwb_tensor *y) {
     for (int i = a->first; i < a->first + a->n; i++)
         if (a->f->member[i].activation) HWB_TRY(hwb_graph_want_tap(a->g, a->f->member[i].name));
     a->samples = hwb_tensor_shape(x)->dim[0];
+    if (s->spread) hwb_graph_spread(a->g, hwb_comm_where(a->ctx).size, a->samples, s->samples);
     HWB_TRY(hwb_model_trace_forward(a->ctx, s->model, &a->t, hwb_tensor_dtype(x),
                                     hwb_tensor_shape(x), s->o.batch_norm_batch));
     HWB_TRY(hwb_graph_input(a->g, &a->target, HWB_ROLE_DATA, hwb_tensor_dtype(y),
                             *hwb_tensor_shape(y), "target"));
     HWB_TRY(loss_of(a, &a->loss, true));
+    if (s->spread) { /* this rank's term of the loss over all samples */
+        double share = (double)a->samples / (double)s->samples;
+        HWB_TRY(hwb_mul_scalar(a->g, &a->loss, a->loss, share));
+        a->samples = s->samples;
+    }
     if (hwb_shape_numel(hwb_graph_shape(a->g, a->loss)) != 1)
         return hwb_fail(a->ctx, HWB_ESHAPE, "the loss must be one number");
     return find_members(a);

@@ -23,6 +23,7 @@ static void shared_release(hwb__shared *s) {
     if (!s || --s->refs > 0) return;
     hwb_model_release(s->model);
     if (s->source.free_self) s->source.free_self(s->source.self);
+    if (s->whole.free_self) s->whole.free_self(s->whole.self);
     hwb_tensor_release(s->x);
     hwb_tensor_release(s->y);
     free(s);
@@ -185,8 +186,11 @@ static hwb_status whole_shared(hwb_ctx *ctx, hwb__shared *s, hwb__shared **out) 
         source.free_self(source.self);
         return oom(ctx);
     }
-    *own =
-        (hwb__shared){.refs = 1, .model = hwb_model_retain(s->model), .source = source, .o = s->o};
+    *own = (hwb__shared){.refs = 1,
+                         .model = hwb_model_retain(s->model),
+                         .source = source,
+                         .o = s->o,
+                         .undivided = true};
     *out = own;
     return HWB_OK;
 }
@@ -205,6 +209,7 @@ hwb_status hwb_curvature_activations(hwb_ctx *ctx, hwb_curvature **out, hwb_curv
     hwb__shared *s = NULL;
     hwb__family *f = NULL;
     if (n < 1) return hwb_fail(ctx, HWB_EARG, "no activations");
+    if (whole->shared->o.batch_norm_batch) HWB_TRY(hwb__curvature_survey(ctx, whole->shared));
     HWB_TRY(whole_shared(ctx, whole->shared, &s));
     hwb_status st = family_new(ctx, &f, s, n);
     shared_release(s); /* f keeps it */

@@ -19,7 +19,8 @@
  * With several ranks (comm/comm.h) each takes its part of every batch and the
  * results of all K vectors are added up in one exchange, so that every rank gets
  * the operator over all samples, and the same bits.  All ranks must then make the
- * same calls.  Operators with batch statistics or on activations stay whole.
+ * same calls.  With batch statistics the one batch is shared out too, and the programs
+ * exchange what the statistics need; operators on activations stay whole.
  */
 #ifndef HWB_CURVATURE_H
 #define HWB_CURVATURE_H

@@ -14,10 +14,14 @@ typedef struct hwb__shared {
     hwb_model *model;
     hwb_source source;
     hwb_curvature_options o;
-    int64_t samples;   /* of all ranks; 0 = not counted yet */
-    int64_t batches;   /* of this rank */
-    int64_t mine;      /* samples of this rank */
-    bool split;        /* shared out among ranks: what comes of it is added up */
+    int64_t samples; /* of all ranks; 0 = not counted yet */
+    int64_t batches; /* of this rank */
+    int64_t mine;    /* samples of this rank */
+    bool split;      /* shared out among ranks: what comes of it is added up */
+    /* Batch statistics over ranks: each has its rows of the one batch in `source`, and the
+     * programs exchange sums; `whole` is all of it.  undivided: never. */
+    bool spread, undivided;
+    hwb_source whole;
     hwb_tensor *x, *y; /* the batch, when there is exactly one */
 } hwb__shared;
 
@@ -110,6 +114,11 @@ hwb_status hwb__curvature_survey(hwb_ctx *ctx, hwb__shared *s);
 
 /* From now on s->source gives this rank's part of every batch, where there are several. */
 hwb_status hwb__share_out(hwb_ctx *ctx, hwb__shared *s);
+/* The same for the one batch of batch statistics, s->x and s->y, once it is known. */
+hwb_status hwb__spread(hwb_ctx *ctx, hwb__shared *s);
+/* The factor of what comes of a batch in the sums over batches and ranks; programs of
+ * spread batches have it inside. */
+double hwb__share_of(const hwb__shared *s, const hwb_tensor *x);
 /* The only batch of a split source, whole on every rank. new source */
 hwb_status hwb__whole_batch(hwb_ctx *ctx, hwb__shared *s, hwb_source *out);
 /* Sums over the ranks, where the source is split: of products with v, of other numbers.

@@ -104,7 +104,7 @@ static hwb_status pass(const displaced *d, int64_t count, const double *a, doubl
         hwb_tensor *x, *y;
         HWB_TRY(s->source.next(d->ctx, s->source.self, &x, &y));
         if (!x) return HWB_OK;
-        double w = (double)hwb_tensor_shape(x)->dim[0] / (double)s->samples;
+        double w = hwb__share_of(s, x);
         hwb_status st = batch_losses(d, x, y, w, count, a, losses);
         hwb_tensor_release(x);
         hwb_tensor_release(y);

@@ -4,8 +4,9 @@
  *
  *     H v = sum_r (n_r / N) H_r v      n_r of the N samples are on rank r
  *
- * Batch statistics tie the samples of a batch together, so such sources stay whole
- * and every rank does the same work.
+ * Batch statistics tie the samples of a batch together: its ranks' programs exchange sums
+ * (hwb_graph_spread), l_r = (n_r / N) mean_r is inside them, and H v is the plain sum.  A
+ * batch of fewer samples than ranks stays whole and every rank does the same work.
  */
 #include "curvature/curvature_i.h"
 
@@ -81,6 +82,33 @@ hwb_status hwb__share_out(hwb_ctx *ctx, hwb__shared *s) {
     return HWB_OK;
 }
 
+hwb_status hwb__spread(hwb_ctx *ctx, hwb__shared *s) {
+    parts p = {.place = hwb_comm_where(ctx)};
+    int64_t n = hwb_tensor_shape(s->x)->dim[0];
+    hwb_source own;
+    if (p.place.size == 1 || s->undivided || n < p.place.size) return HWB_OK;
+    hwb_tensor *x = hwb_tensor_retain(s->x), *y = hwb_tensor_retain(s->y);
+    HWB_TRY(cut(ctx, &p, &x, &y));
+    hwb_status st = hwb_source_batch(ctx, &own, x, y, 0);
+    if (st == HWB_OK) {
+        hwb_tensor_release(s->x);
+        hwb_tensor_release(s->y);
+        s->x = x;
+        s->y = y;
+        s->whole = s->source;
+        s->source = own;
+        s->split = s->spread = true;
+        return HWB_OK;
+    }
+    hwb_tensor_release(x);
+    hwb_tensor_release(y);
+    return st;
+}
+
+double hwb__share_of(const hwb__shared *s, const hwb_tensor *x) {
+    return s->spread ? 1 : (double)hwb_tensor_shape(x)->dim[0] / (double)s->samples;
+}
+
 /* The first batch of `from` and whether it is the only one. */
 static hwb_status first_batch(hwb_ctx *ctx, const hwb_source *from, hwb_tensor **x, hwb_tensor **y,
                               bool *only) {
@@ -95,12 +123,12 @@ static hwb_status first_batch(hwb_ctx *ctx, const hwb_source *from, hwb_tensor *
 }
 
 hwb_status hwb__whole_batch(hwb_ctx *ctx, hwb__shared *s, hwb_source *out) {
-    parts *p = s->source.self;
+    parts *p = s->spread ? NULL : s->source.self;
     hwb_tensor *x = NULL, *y = NULL;
     bool only = false;
-    if (p->by_itself) p->whole.take_part(p->whole.self, 0, 1);
-    hwb_status st = first_batch(ctx, &p->whole, &x, &y, &only);
-    if (p->by_itself) p->whole.take_part(p->whole.self, p->place.rank, p->place.size);
+    if (p && p->by_itself) p->whole.take_part(p->whole.self, 0, 1);
+    hwb_status st = first_batch(ctx, p ? &p->whole : &s->whole, &x, &y, &only);
+    if (p && p->by_itself) p->whole.take_part(p->whole.self, p->place.rank, p->place.size);
     if (st == HWB_OK && !only)
         st = hwb_fail(ctx, HWB_EARG, "an activation's Hessian needs one batch, not several");
     if (st == HWB_OK) st = hwb_source_batch(ctx, out, x, y, 0);

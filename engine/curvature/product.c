@@ -54,19 +54,15 @@ static void scale(hwb_tensor *t, double w) {
 /* What is done with a batch; w: its share in the sums over batches and ranks. */
 typedef hwb_status (*batch_fn)(hwb_ctx *ctx, void *user, hwb_tensor *x, hwb_tensor *y, double w);
 
-static double share_of(const hwb__shared *s, const hwb_tensor *x) {
-    return (double)hwb_tensor_shape(x)->dim[0] / (double)s->samples;
-}
-
 static hwb_status each_batch(hwb_ctx *ctx, hwb__shared *s, batch_fn fn, void *user) {
-    if (s->batches == 1) return fn(ctx, user, s->x, s->y, share_of(s, s->x));
+    if (s->batches == 1) return fn(ctx, user, s->x, s->y, hwb__share_of(s, s->x));
     HWB_TRY(s->source.rewind(ctx, s->source.self));
     for (;;) {
         hwb_tensor *x, *y;
         HWB_TRY(hwb_check_interrupt(ctx));
         HWB_TRY(s->source.next(ctx, s->source.self, &x, &y));
         if (!x) return HWB_OK;
-        hwb_status st = fn(ctx, user, x, y, share_of(s, x));
+        hwb_status st = fn(ctx, user, x, y, hwb__share_of(s, x));
         hwb_tensor_release(x);
         hwb_tensor_release(y);
         if (st != HWB_OK) return st;
@@ -141,6 +137,8 @@ static hwb_status begin(hwb_ctx *ctx, product *p, hwb_curvature *c, const hwb_te
     *p = (product){.c = c, .v = (hwb_tensor *)(uintptr_t)v, .k = s->dim[0], .step = 1};
     HWB_TRY(hwb__curvature_survey(ctx, c->shared));
     HWB_TRY(hwb__vectors_at_once(ctx, c, p->k, &p->step));
+    /* Programs that exchange are run equally often: rank 0 has as many samples as any. */
+    if (c->shared->spread) HWB_TRY(hwb_comm_broadcast(ctx, 0, sizeof p->step, &p->step));
     if (c->shared->batches == 1) return HWB_OK;
     p->total = hwb_calloc(ctx, (size_t)(p->k * c->op.n) * sizeof *p->total);
     return p->total ? HWB_OK : HWB_ENOMEM;

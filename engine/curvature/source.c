@@ -122,8 +122,9 @@ hwb_status hwb__curvature_survey(hwb_ctx *ctx, hwb__shared *s) {
                         "of a batch together, so %lld batches would give the Hessian of another "
                         "loss",
                         (long long)batches);
+    if (s->o.batch_norm_batch) HWB_TRY(hwb__spread(ctx, s));
     s->samples = (int64_t)samples;
     s->batches = batches;
-    s->mine = mine;
+    s->mine = s->spread ? hwb_tensor_shape(s->x)->dim[0] : mine;
     return HWB_OK;
 }

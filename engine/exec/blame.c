@@ -83,8 +83,14 @@ static hwb_status find_step(hwb_ctx *ctx, hwb_program *p, int only) {
     return HWB_OK;
 }
 
+/* The other ranks do not take part in this: sums over them are left out, so that what
+ * only they made non-finite is not found here. */
 hwb_status hwb__blame(hwb_ctx *ctx, hwb_program *p, int output, int only) {
     HWB_TRY(bad_leaf(ctx, p, only));
-    HWB_TRY(find_step(ctx, p, only));
-    return hwb_fail(ctx, HWB_ENUMERIC, "result %d is not finite", output + 1);
+    p->alone = true;
+    hwb_status st = find_step(ctx, p, only);
+    p->alone = false;
+    HWB_TRY(st);
+    return hwb_fail(ctx, HWB_ENUMERIC, "result %d is not finite%s", output + 1,
+                    hwb__has_allreduce(p->graph) ? ", by numbers of another rank" : "");
 }

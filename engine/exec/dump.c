@@ -35,7 +35,7 @@ static void put_step(FILE *f, const hwb_program *p, int k) {
     fprintf(f, "  <- %d inputs", s->n_in);
     if (s->fused)
         fprintf(f, ", %s%d operations", s->op == HWB_OP_FUSED ? "" : "then ", s->n_pointwise);
-    if (slot->device->backend->kernel_name)
+    if (slot->kernel && slot->device->backend->kernel_name)
         fprintf(f, "  {%s: %s}", slot->device->backend->name,
                 slot->device->backend->kernel_name(slot->device->state, slot->kernel));
     if (slot->seconds > 0) fprintf(f, "  %.3f ms", slot->seconds * 1e3);

@@ -60,6 +60,7 @@ struct hwb_program {
     void **results; /* on such a device: one buffer an output */
     bool plain;     /* recording failed */
     bool check_finite, time_kernels;
+    bool alone; /* sums over ranks are left out: a run to find a non-finite value */
     hwb_program_info info;
 };
 
@@ -91,6 +92,14 @@ void hwb__feed_drop_device(hwb_program *p, hwb__feed *f);
  * and replayed (replay.c). */
 hwb_status hwb__run_stage(hwb_ctx *ctx, hwb_program *p, int stage);
 void hwb__drop_captures(hwb_program *p);
+
+/* ---- ranks (sum_ranks.c) ------------------------------------------------------- */
+
+/* data[n] in the device's memory becomes its sum over the ranks. */
+hwb_status hwb__device_sum_ranks(hwb_ctx *ctx, hwb_device *d, hwb_dtype dtype, int64_t n,
+                                 void *data);
+hwb_status hwb__run_allreduce(hwb_ctx *ctx, hwb_program *p, int k);
+bool hwb__stage_exchanges(const hwb_program *p, int stage);
 
 /* Run one step whose pointers are set. */
 hwb_status hwb__run_step(hwb_ctx *ctx, hwb_program *p, int k);

@@ -31,8 +31,8 @@ static hwb_status run_pass(hwb_ctx *ctx, pass_fn pass, hwb_graph **g, int n_out,
 }
 
 /* Simplified twice: rules meet results of other rules (a broadcast that sank, say). */
-static hwb_status run_passes(hwb_ctx *ctx, hwb_program *p, hwb_graph *g, int n_out, hwb_id *outputs,
-                             const hwb_compile_options *o) {
+static hwb_status rewrite(hwb_ctx *ctx, hwb_program *p, hwb_graph *g, int n_out, hwb_id *outputs,
+                          const hwb_compile_options *o) {
     int n = g->count;
     p->n_external = n;
     p->external = malloc(((size_t)n + 1) * sizeof *p->external);
@@ -45,6 +45,14 @@ static hwb_status run_passes(hwb_ctx *ctx, hwb_program *p, hwb_graph *g, int n_o
     if (!p->device->backend->channels_last || o->no_layout) return HWB_OK;
     HWB_TRY(run_pass(ctx, hwb__channels_last, &p->graph, n_out, outputs, n, p->external));
     return run_pass(ctx, hwb__simplify, &p->graph, n_out, outputs, n, p->external);
+}
+
+static hwb_status run_passes(hwb_ctx *ctx, hwb_program *p, hwb_graph *g, int n_out, hwb_id *outputs,
+                             const hwb_compile_options *o) {
+    HWB_TRY(rewrite(ctx, p, g, n_out, outputs, o));
+    if (!hwb__has_allreduce(p->graph)) return HWB_OK;
+    return run_pass(ctx, hwb__order_allreduce, &p->graph, n_out, outputs, p->n_external,
+                    p->external);
 }
 
 /* ---- kernels ----------------------------------------------------------------------- */
@@ -70,9 +78,9 @@ static hwb_status prepare(hwb_ctx *ctx, hwb_program *p, hwb__sharing *sharing, i
     hwb_kdesc d;
     hwb__describe_step(p, k, &d);
     slot->device = p->device;
-    int twin = hwb__sharing_find(sharing, k);
+    int twin = s->op == HWB_OP_ALLREDUCE ? -1 : hwb__sharing_find(sharing, k);
     if (twin >= 0) slot->device = p->slots[twin].device;
-    else if (!p->device->backend->supports(p->device->state, &d)) {
+    else if (s->op != HWB_OP_ALLREDUCE && !p->device->backend->supports(p->device->state, &d)) {
         if (!p->device->backend->host)
             return hwb_fail(ctx, HWB_EUNSUPPORTED, "%s has no kernel for %s of %s",
                             p->device->backend->name, hwb_op_name(s->op),
@@ -83,6 +91,7 @@ static hwb_status prepare(hwb_ctx *ctx, hwb_program *p, hwb__sharing *sharing, i
     slot->out = calloc((size_t)s->n_out + 1, sizeof *slot->out);
     slot->versions = calloc((size_t)s->n_in + 1, sizeof *slot->versions);
     if (!slot->in || !slot->out || !slot->versions) return oom(ctx);
+    if (s->op == HWB_OP_ALLREDUCE) return HWB_OK; /* sum_ranks.c does it */
     if (twin >= 0) {
         slot->kernel = p->slots[twin].kernel;
         slot->shared = true;

@@ -61,7 +61,7 @@ static hwb_status record(hwb_ctx *ctx, hwb_program *p, hwb__stage *stage) {
 hwb_status hwb__run_stage(hwb_ctx *ctx, hwb_program *p, int index) {
     hwb__stage *stage = &p->stages[index];
     HWB_TRY(hwb_check_interrupt(ctx));
-    if (!can_record(p) || !stage->warm) {
+    if (!can_record(p) || !stage->warm || hwb__stage_exchanges(p, index)) {
         HWB_TRY(run_steps(ctx, p, stage, true));
         stage->warm = true;
         return HWB_OK;

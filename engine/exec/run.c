@@ -144,14 +144,17 @@ static uint64_t generation_of(const hwb_program *p, int value) {
 hwb_status hwb__run_step(hwb_ctx *ctx, hwb_program *p, int k) {
     hwb__kernel_slot *s = &p->slots[k];
     double start = p->time_kernels ? hwb_seconds() : 0;
+    const hwb__step *step = &p->plan->steps[k];
     hwb_status st =
-        s->device->backend->run(ctx, s->device->state, s->kernel, s->in, s->versions, s->out);
+        step->op == HWB_OP_ALLREDUCE
+            ? hwb__run_allreduce(ctx, p, k)
+            : s->device->backend->run(ctx, s->device->state, s->kernel, s->in, s->versions, s->out);
     if (p->time_kernels) {
         if (p->device->backend->sync) HWB_TRY(p->device->backend->sync(ctx, p->device->state));
         s->seconds += hwb_seconds() - start;
     }
-    if (st == HWB_OK) return HWB_OK;
-    const hwb__step *step = &p->plan->steps[k];
+    /* what another rank says is told as it said it */
+    if (st == HWB_OK || step->op == HWB_OP_ALLREDUCE) return st;
     const char *scope = hwb_graph_scope(p->graph, step->node);
     return hwb_fail_in(ctx, st, "%s%s%s", hwb_op_name(step->op), *scope ? " in " : "", scope);
 }

@@ -200,3 +200,12 @@ hwb_status hwb_max_pool2d(hwb_graph *g, hwb_id *y, hwb_id x, hwb_pool_options o)
     HWB_TRY(hwb_graph_node(g, &index, HWB_OP_MAXPOOL_INDEX, 1, &x, &a));
     return hwb_graph_node(g, y, HWB_OP_POOL_GATHER, 2, (hwb_id[]){x, index}, &a);
 }
+
+/* ---- over ranks ---------------------------------------------------------------------- */
+
+hwb_status hwb_allreduce(hwb_graph *g, hwb_id *y, hwb_id x, int ranks) {
+    hwb_attrs a;
+    memset(&a, 0, sizeof a);
+    a.groups = ranks;
+    return hwb_graph_node(g, y, HWB_OP_ALLREDUCE, 1, &x, &a);
+}

@@ -161,6 +161,27 @@ static hwb_status inv_std(hwb_graph *g, hwb_id *y, hwb_id v, double eps) {
     return hwb_div(g, y, one, v);
 }
 
+/* Over how many numbers a mean over the batch goes when x has n of them here. */
+static hwb_status count_all(hwb_graph *g, double *count, int64_t n) {
+    *count = (double)n;
+    if (g->ranks <= 1) return HWB_OK;
+    if (n % g->own != 0)
+        return hwb_fail(ctx_of(g), HWB_ESHAPE,
+                        "batch_norm over ranks: %lld numbers a channel are no multiple of the %lld "
+                        "samples on this rank",
+                        (long long)n, (long long)g->own);
+    *count = (double)(n / g->own) * (double)g->all;
+    return HWB_OK;
+}
+
+/* The mean over `axes`, `count` numbers each, and over the ranks. */
+static hwb_status mean_of_all(hwb_graph *g, hwb_id *y, hwb_id x, uint32_t axes, double count) {
+    if (g->ranks <= 1) return hwb_mean(g, y, x, axes, true);
+    HWB_TRY(hwb_sum(g, y, x, axes, true));
+    HWB_TRY(hwb_allreduce(g, y, *y, g->ranks));
+    return hwb_mul_scalar(g, y, *y, 1 / count);
+}
+
 /* (x - mean) * (s * gamma) + beta: the per-channel product is parameter-stage
  * work in eval mode, and what touches x is one fused pass. */
 static hwb_status normalise(hwb_graph *g, hwb_id *y, hwb_id x, hwb_id mean, hwb_id s, hwb_id gamma,
@@ -190,12 +211,13 @@ hwb_status hwb_batch_norm_batch(hwb_graph *g, hwb_id *y, hwb_id *batch_mean, hwb
     const hwb_shape *xs = hwb_graph_shape(g, x);
     int64_t channels = xs->dim[1], numel = hwb_shape_numel(xs);
     uint32_t axes = ((1u << xs->ndim) - 1u) & ~2u;
-    double n = channels ? (double)(numel / channels) : 0;
+    double n = 0;
     hwb_id mean, var, s, d;
-    HWB_TRY(hwb_mean(g, &mean, x, axes, true));
+    HWB_TRY(count_all(g, &n, channels ? numel / channels : 0));
+    HWB_TRY(mean_of_all(g, &mean, x, axes, n));
     HWB_TRY(hwb_sub(g, &d, x, mean));
     HWB_TRY(hwb_mul(g, &d, d, d));
-    HWB_TRY(hwb_mean(g, &var, d, axes, true));
+    HWB_TRY(mean_of_all(g, &var, d, axes, n));
     HWB_TRY(inv_std(g, &s, var, eps));
     HWB_TRY(normalise(g, y, x, mean, s, gamma, beta));
     hwb_shape flat = {.ndim = 1, .dim = {channels}};

@@ -54,6 +54,12 @@ void hwb_graph_release(hwb_graph *g) {
     free(g);
 }
 
+void hwb_graph_spread(hwb_graph *g, int ranks, int64_t own, int64_t all) {
+    g->ranks = ranks;
+    g->own = own;
+    g->all = all;
+}
+
 hwb_ctx *hwb_graph_ctx(const hwb_graph *g) {
     return g->ctx;
 }

@@ -53,6 +53,12 @@ HWB_API const hwb_attrs *hwb_graph_attrs(const hwb_graph *g, hwb_id id);
 HWB_API int hwb_graph_inputs(const hwb_graph *g, hwb_id id, const hwb_id **in); /* borrowed */
 HWB_API const char *hwb_graph_name(const hwb_graph *g, hwb_id id); /* of an input, or "" */
 
+/* ---- ranks ------------------------------------------------------------------------ */
+
+/* Inputs hold `own` of the `all` samples of a batch, the others are on the other ranks:
+ * batch statistics written from now on are those of all samples (hwb_allreduce). */
+HWB_API void hwb_graph_spread(hwb_graph *g, int ranks, int64_t own, int64_t all);
+
 /* ---- scopes: which layer a node belongs to (for dumps, errors, timing) -------------- */
 
 HWB_API hwb_status hwb_graph_push_scope(hwb_graph *g, const char *name);

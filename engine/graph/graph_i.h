@@ -45,6 +45,8 @@ struct hwb_graph {
     int32_t *table; /* hash-consing: open addressing, ids, HWB_NONE = free */
     int table_size;
     uint64_t next_key;
+    int ranks; /* over which the batch is spread; 0 or 1: it is all here */
+    int64_t own, all;
 };
 
 static inline hwb__node *hwb__node_at(const hwb_graph *g, hwb_id id) {

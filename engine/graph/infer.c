@@ -75,6 +75,7 @@ static hwb_status infer_by_op(hwb__infer *f) {
     case HWB_OP_CONCAT:
     case HWB_OP_GATHER:
     case HWB_OP_SCATTER_ADD: return hwb__infer_data(f);
+    case HWB_OP_ALLREDUCE:
     case HWB_OP_SUM:
     case HWB_OP_MAX:
     case HWB_OP_ARGMAX: return hwb__infer_reduce(f);

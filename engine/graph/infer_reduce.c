@@ -1,6 +1,7 @@
 /*
  * infer_reduce.c: sum and max over a set of axes, argmax over one; reduced axes
  * stay with size 1.  A sum over nothing is 0; a maximum of nothing is an error.
+ * A sum over ranks keeps the shape.
  */
 #include "graph/infer_i.h"
 
@@ -10,7 +11,17 @@ static hwb_status fail_empty(hwb__infer *f, int axis) {
                     axis + 1, hwb_shape_text(f->in[0], a));
 }
 
+static hwb_status infer_allreduce(hwb__infer *f) {
+    if (f->n_in > 2 || f->attrs->groups < 1)
+        return hwb_fail(f->ctx, HWB_EARG, "allreduce: %d inputs over %d ranks", f->n_in,
+                        (int)f->attrs->groups);
+    f->shape = *f->in[0];
+    f->dtype = f->dt[0];
+    return hwb__infer_float(f, 0);
+}
+
 hwb_status hwb__infer_reduce(hwb__infer *f) {
+    if (f->op == HWB_OP_ALLREDUCE) return infer_allreduce(f);
     const hwb_shape *x = f->in[0];
     uint32_t axes = f->attrs->axes;
     f->shape = *x;

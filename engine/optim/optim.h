@@ -59,6 +59,8 @@ typedef struct hwb_trainer_options {
     hwb_optim_options optim;
     hwb_loss_fn loss; /* default cross-entropy */
     void *loss_user;
+    bool whole;     /* with several ranks: batch norms see the samples of all of them; every
+                       gradient is then taken by all ranks, with at least a sample each */
     bool eval_mode; /* running statistics and no dropout in the forward pass */
 } hwb_trainer_options;
 
@@ -83,7 +85,7 @@ HWB_API hwb_status hwb_trainer_add(hwb_ctx *ctx, hwb_trainer *t, const hwb_tenso
 /* The gradient added up so far, [n] in parameter order; borrowed, and open to changes. */
 HWB_API hwb_tensor *hwb_trainer_flat_gradient(hwb_trainer *t);
 /* With several ranks (comm/comm.h): the gradient becomes its sum over them, and in
- * training mode each buffer its mean.  Ranks that took none have zero. */
+ * training mode each buffer its mean (not with `whole`: they are the same).  Ranks that took none have zero. */
 HWB_API hwb_status hwb_trainer_sum_ranks(hwb_ctx *ctx, hwb_trainer *t);
 /* One step with it; then it is zero again. */
 HWB_API hwb_status hwb_trainer_update(hwb_ctx *ctx, hwb_trainer *t, double lr);

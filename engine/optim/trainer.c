@@ -108,11 +108,29 @@ static void add_scaled(hwb_tensor *to, const hwb_tensor *from, double weight, bo
     hwb_tensor_touch(to);
 }
 
+/* How many samples all ranks have together when batch norms see all of them, else 0. */
+static hwb_status samples_of_all(hwb_trainer *t, const hwb_tensor *x, int64_t *all) {
+    int ranks = hwb_comm_where(t->ctx).size;
+    *all = 0;
+    if (!t->o.whole || t->o.eval_mode || ranks == 1) return HWB_OK;
+    double own = (double)hwb_tensor_shape(x)->dim[0], sum[2] = {own, own == 0};
+    HWB_TRY(hwb_comm_sum(t->ctx, HWB_F64, 2, sum));
+    *all = (int64_t)sum[0];
+    if (sum[1] == 0) return HWB_OK;
+    return hwb_fail(t->ctx, HWB_EARG,
+                    "batch norms over %d ranks want a sample on each; a batch has %lld", ranks,
+                    (long long)*all);
+}
+
 hwb_status hwb_trainer_gradient(hwb_ctx *ctx, hwb_trainer *t, hwb_tensor *x, hwb_tensor *y,
                                 double weight, double *loss, int64_t *right) {
     hwb__trainer_program *c;
+    int64_t all = 0;
     if (!isfinite(weight)) return hwb_fail(ctx, HWB_EARG, "gradient: weight %g", weight);
-    HWB_TRY(hwb__trainer_compiled(t, x, y, &c));
+    HWB_TRY(samples_of_all(t, x, &all));
+    HWB_TRY(hwb__trainer_compiled(t, x, y, all, &c));
+    /* the program's gradient has this rank's share already */
+    if (all) weight *= (double)all / (double)hwb_tensor_shape(x)->dim[0];
     if (t->empty) { /* the first micro-batch needs no second vector */
         HWB_TRY(hwb__trainer_run(t, c, x, y, t->sum, loss, right));
         if (weight != 1) add_scaled(t->sum, t->sum, weight, true);
@@ -126,9 +144,11 @@ hwb_status hwb_trainer_gradient(hwb_ctx *ctx, hwb_trainer *t, hwb_tensor *x, hwb
 }
 
 hwb_status hwb_trainer_prepare(hwb_ctx *ctx, hwb_trainer *t, hwb_tensor *x, hwb_tensor *y) {
-    (void)ctx;
     hwb__trainer_program *c;
-    return hwb__trainer_compiled(t, x, y, &c);
+    int64_t all = 0;
+    (void)ctx;
+    HWB_TRY(samples_of_all(t, x, &all));
+    return hwb__trainer_compiled(t, x, y, all, &c);
 }
 
 void hwb_trainer_trim(hwb_trainer *t) {
@@ -202,7 +222,8 @@ hwb_status hwb_trainer_sum_ranks(hwb_ctx *ctx, hwb_trainer *t) {
         mark = hwb_comm_mark_of(mark, NULL, hwb_model_parameter(t->model, i, NULL), 64);
     hwb_comm_mark(ctx, mark);
     HWB_TRY(hwb_comm_sum_tensor(ctx, t->sum));
-    return t->o.eval_mode ? HWB_OK : average_buffers(ctx, t, ranks);
+    /* norms over all samples made the same buffers on all ranks */
+    return t->o.eval_mode || t->o.whole ? HWB_OK : average_buffers(ctx, t, ranks);
 }
 
 /* ---- updates ------------------------------------------------------------------------------- */

@@ -13,6 +13,7 @@ enum { HWB__TRAINER_PROGRAMS = 8 };
 typedef struct hwb__trainer_program {
     hwb_shape x_shape, y_shape;
     hwb_dtype x_dtype, y_dtype;
+    int64_t all; /* samples of all ranks, where batch norms see them */
     hwb_program *program;
     hwb_id x, y;
     bool counts;
@@ -34,8 +35,9 @@ struct hwb_trainer {
     int count;
 };
 
-/* The program for batches like x and y, made when there is none; borrowed until the next call. */
-hwb_status hwb__trainer_compiled(hwb_trainer *t, hwb_tensor *x, hwb_tensor *y,
+/* The program for batches like x and y, made when there is none; borrowed until the next call.
+ * all: samples of all ranks together, 0 when each is for itself. */
+hwb_status hwb__trainer_compiled(hwb_trainer *t, hwb_tensor *x, hwb_tensor *y, int64_t all,
                                  hwb__trainer_program **out);
 /* Loss, right answers (-1: no labels) and gradient[n]; buffers take their new values. */
 hwb_status hwb__trainer_run(hwb_trainer *t, hwb__trainer_program *c, hwb_tensor *x, hwb_tensor *y,

@@ -8,6 +8,7 @@
 #include "optim/trainer_i.h"
 
 #include "ad/ad.h"
+#include "comm/comm.h"
 #include "graph/build.h"
 
 #include <stdlib.h>
@@ -61,9 +62,10 @@ static hwb_status join(hwb_graph *g, int n, hwb_id *nodes, hwb_id *out) {
 }
 
 /* nodes: room for the parameters or the updates of the graph. */
-static hwb_status gradient_of(hwb_trainer *t, const hwb_tracing *tr, hwb_id *nodes, hwb_id *outs) {
+static hwb_status gradient_of(hwb_trainer *t, const hwb_tracing *tr, hwb_id loss, hwb_id *nodes,
+                              hwb_id *outs) {
     hwb_graph *g = tr->graph;
-    HWB_TRY(hwb_vjp(g, 1, &outs[LOSS], NULL, t->n, tr->parameters, nodes));
+    HWB_TRY(hwb_vjp(g, 1, &loss, NULL, t->n, tr->parameters, nodes));
     for (int i = 0; i < t->n; i++)
         if (nodes[i] == HWB_NONE) HWB_TRY(hwb_zeros_like(g, &nodes[i], tr->parameters[i]));
     return join(g, t->n, nodes, &outs[GRADIENT]);
@@ -95,10 +97,12 @@ static hwb_status outputs_of(hwb_trainer *t, hwb__trainer_program *c, const hwb_
     HWB_TRY(t->o.loss(t->o.loss_user, g, &outs[LOSS], tr->y, c->y, true));
     if (hwb_shape_numel(hwb_graph_shape(g, outs[LOSS])) != 1)
         return hwb_fail(t->ctx, HWB_ESHAPE, "the loss must be one number");
+    hwb_id term = outs[LOSS]; /* of the ranks' loss, where norms tie them together */
+    if (c->all) HWB_TRY(hwb_mul_scalar(g, &term, term, (double)c->x_shape.dim[0] / (double)c->all));
     HWB_TRY(count_right(g, &outs[RIGHT], tr->y, c->y, &c->counts));
     hwb_id *nodes = calloc((size_t)(t->n + hwb_graph_update_count(g)) + 1, sizeof *nodes);
     if (!nodes) return oom(t->ctx);
-    hwb_status st = gradient_of(t, tr, nodes, outs);
+    hwb_status st = gradient_of(t, tr, term, nodes, outs);
     if (st == HWB_OK) st = buffers_of(t, c, g, nodes, outs, n_out);
     free(nodes);
     return st;
@@ -108,6 +112,7 @@ static hwb_status compile(hwb_trainer *t, hwb__trainer_program *c) {
     hwb_tracing tr;
     hwb_id *outs = NULL;
     HWB_TRY(hwb_model_trace_begin(t->ctx, t->model, &tr));
+    if (c->all) hwb_graph_spread(tr.graph, hwb_comm_where(t->ctx).size, c->x_shape.dim[0], c->all);
     hwb_status st =
         hwb_model_trace_forward(t->ctx, t->model, &tr, c->x_dtype, &c->x_shape, !t->o.eval_mode);
     if (st == HWB_OK)
@@ -123,13 +128,13 @@ static hwb_status compile(hwb_trainer *t, hwb__trainer_program *c) {
     return st;
 }
 
-hwb_status hwb__trainer_compiled(hwb_trainer *t, hwb_tensor *x, hwb_tensor *y,
+hwb_status hwb__trainer_compiled(hwb_trainer *t, hwb_tensor *x, hwb_tensor *y, int64_t all,
                                  hwb__trainer_program **out) {
     const hwb_shape *xs = hwb_tensor_shape(x), *ys = hwb_tensor_shape(y);
     for (int i = 0; i < t->count; i++) {
         hwb__trainer_program *c = &t->at[i];
         if (!hwb_shape_equal(&c->x_shape, xs) || !hwb_shape_equal(&c->y_shape, ys) ||
-            c->x_dtype != hwb_tensor_dtype(x) || c->y_dtype != hwb_tensor_dtype(y))
+            c->x_dtype != hwb_tensor_dtype(x) || c->y_dtype != hwb_tensor_dtype(y) || c->all != all)
             continue;
         *out = c;
         return HWB_OK;
@@ -137,7 +142,8 @@ hwb_status hwb__trainer_compiled(hwb_trainer *t, hwb_tensor *x, hwb_tensor *y,
     hwb__trainer_program c = {.x_shape = *xs,
                               .y_shape = *ys,
                               .x_dtype = hwb_tensor_dtype(x),
-                              .y_dtype = hwb_tensor_dtype(y)};
+                              .y_dtype = hwb_tensor_dtype(y),
+                              .all = all};
     hwb_status st = compile(t, &c);
     if (st != HWB_OK) {
         hwb__trainer_free_compiled(&c);

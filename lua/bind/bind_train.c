@@ -49,13 +49,14 @@ static hwb_optim_options optim_options(lua_State *L, int arg) {
 static int trainer_new(lua_State *L) {
     static const char *const known[] = {
         "kind",          "momentum", "nesterov", "weight_decay", "beta1", "beta2", "eps",
-        "decay_vectors", "clip",     "loss",     "eval",         "eta",   NULL};
+        "decay_vectors", "clip",     "loss",     "eval",         "eta",   "whole", NULL};
     luaL_checktype(L, 2, LUA_TTABLE);
     lua_settop(L, 2);
     hwb__lcheck_options(L, 2, known);
     hwb_model *m = hwb__lpush_model(L, 1);
     hwb_trainer_options o = {.optim = optim_options(L, 2),
-                             .eval_mode = hwb__lopt_boolean(L, 2, "eval", false)};
+                             .eval_mode = hwb__lopt_boolean(L, 2, "eval", false),
+                             .whole = hwb__lopt_boolean(L, 2, "whole", false)};
     lua_trainer *u = lua_newuserdatauv(L, sizeof *u, 3); /* 1: model, 2: loss, 3: engine model */
     u->t = NULL;
     luaL_setmetatable(L, TRAINER);

@@ -112,7 +112,7 @@ local function finish_row(self, sums)
   local row = { epoch = state.epoch + 1, loss = sums.loss / sums.samples, samples = sums.samples,
     accuracy = sums.correct and sums.correct / sums.samples or nil, lr = state.lr, updates = state.updates,
     batch = state.batch, attacked = state.attacked, bn = self.o.bn,
-    bn_batch = math.ceil(self.micro / hwb.comm.size()) }
+    bn_batch = self.o.bn == "whole" and self.micro or math.ceil(self.micro / hwb.comm.size()) }
   state.fractional = state.fractional + sums.parts
   row.updates_fractional = state.fractional
   return row
@@ -173,7 +173,7 @@ local function has_steps(m)
 end
 
 local function start(o, attack)
-  local given = { loss = o.loss, eval = o.bn == "eval" }
+  local given = { loss = o.loss, eval = o.bn == "eval", whole = o.bn == "whole" }
   for k, v in pairs(o.optimizer) do
     if k ~= "lr" then given[k] = v end
   end
@@ -228,9 +228,6 @@ local function check(o)
   if o.micro and o.batch % o.micro ~= 0 then
     error(("train: batch %d is no multiple of micro %d"):format(o.batch, o.micro), 3)
   end
-  if o.bn == "whole" and hwb.comm.size() > 1 then
-    error(('train: bn = "whole" is for one process: of %d, each sees its part of a batch'):format(hwb.comm.size()), 3)
-  end
   if o.bn == "whole" and o.micro then error('train: bn = "whole" has no micro-batches', 3) end
   if o.save_every <= 0 then error("train: save_every must be positive", 3) end
 end
@@ -263,7 +260,7 @@ end
 --   workers      threads that make batches: 2, with a GPU one a core and at most 16
 --   seed=0       of order, augmentation and dropout
 --   bn           "ghost": batch norms see the micro-batch, "whole": all samples of an
---                update at once (one program run: memory for all of them), "eval":
+--                update at once, those of all processes (one program run: memory for all of them), "eval":
 --                everything as in evaluation mode (frozen norms, no dropout)
 --   adversarial  {ratio=0.2, method="fgsm", eps=0.005, steps=10, decay=1, stop=epochs}:
 --                this share of each micro-batch is attacked; after each epoch the share

@@ -3,7 +3,8 @@
 -- Gradients, sums of losses and right answers stay a rank's own until an update, a
 -- checkpoint or the end of an epoch; then they are added up.  With batch norms in
 -- training mode a rank's norms see its own samples ("ghost" batches of micro / ranks),
--- and the running statistics of all ranks are averaged at each update.
+-- and the running statistics of all ranks are averaged at each update; with bn = "whole"
+-- they see the samples of all ranks, which exchange sums in the middle of each gradient.
 -- With one process nothing here does anything.
 
 local hwb = require "hwb"

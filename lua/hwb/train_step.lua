@@ -82,7 +82,7 @@ function step.micro(self, x, y, n, row)
   if self.pending == 0 or historic(self) then self.nominal = state.batch end
   prepare(self)
   local loss, right = 0, nil
-  if own > 0 then loss, right = self.trainer:gradient(x, y, own / self.nominal) end
+  if own > 0 or self.o.bn == "whole" then loss, right = self.trainer:gradient(x, y, own / self.nominal) end
   self.pending = self.pending + n
   self.micro_steps = self.micro_steps + 1
   state.position = state.position + n

@@ -115,7 +115,8 @@ function hwb.optim.warmup(options) end
 --- Trains a model in place and leaves it in evaluation mode.  Under mpirun each rank
 --- takes its part of every micro-batch; gradients are added up once an update, the same
 --- on all ranks.  With bn = "ghost" the norms of a rank see its own part (row.bn_batch
---- samples), and running statistics are averaged; bn = "whole" is for one process.
+--- samples), and running statistics are averaged; with bn = "whole" they see the samples of
+--- all ranks, each of which must have one: the numbers of one process.
 ---@param options hwb.TrainOptions
 ---@return table[] history rows {epoch=, loss=, accuracy=, lr=, updates=, updates_fractional=, batch=, bn=, images_per_second=, seconds=, computation_seconds=, val_loss=, val_accuracy=, ...}; .times: seconds of computation, communication, resize, hessian, data, total
 ---@return table state for `resume`

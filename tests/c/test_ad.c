@@ -95,6 +95,10 @@ static hwb_status b_reshape(hwb_graph *g, hwb_id *y, const hwb_id *x) {
     HWB_TRY(hwb_reshape(g, y, x[0], (hwb_shape)S2(4, -1)));
     return square(g, y, *y);
 }
+static hwb_status b_allreduce(hwb_graph *g, hwb_id *y, const hwb_id *x) {
+    HWB_TRY(hwb_allreduce(g, y, x[0], 1)); /* over several: test_allreduce.c */
+    return square(g, y, *y);
+}
 static hwb_status b_permute(hwb_graph *g, hwb_id *y, const hwb_id *x) {
     HWB_TRY(hwb_permute(g, y, x[0], (int[]){2, 0, 1}));
     return square(g, y, *y);
@@ -280,6 +284,7 @@ static const op_case cases[] = {
     {"clamp", b_clamp, 1, {S2(3, 4)}, -1, 1},
     {"cast", b_cast, 2, {S2(3, 4), S2(3, 4)}, -1, 1},
     {"reshape", b_reshape, 1, {S3(2, 2, 3)}, -1, 1},
+    {"allreduce", b_allreduce, 1, {S2(3, 4)}, -1, 1},
     {"permute", b_permute, 1, {S3(2, 4, 3)}, -1, 1},
     {"broadcast", b_broadcast, 2, {S2(1, 3), S3(5, 2, 3)}, -1, 1},
     {"slice", b_slice, 1, {S2(3, 7)}, -1, 1},

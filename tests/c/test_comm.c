@@ -1,198 +1,9 @@
 /*
- * test_comm.c: sums, broadcasts and barriers over ranks, on a transport of
- * threads: rank r is a thread with a context of its own, messages are copies in
- * a queue a pair.  What a rank that fails, leaves or does something else makes
- * of the others.  The real transport is tested under mpirun (tests/cli).
+ * test_comm.c: sums, broadcasts and barriers over ranks that are threads.  What a
+ * rank that fails, leaves or does something else makes of the others.  The real
+ * transport is tested under mpirun (tests/cli).
  */
-#include "testing.h"
-#include "comm/comm.h"
-
-#include <pthread.h>
-
-enum { MAX_RANKS = 5, QUEUE = 64 };
-
-/* ---- a transport of threads ------------------------------------------------------------ */
-
-typedef struct letter {
-    void *bytes;
-    size_t size;
-} letter;
-
-typedef struct queue {
-    letter at[QUEUE];
-    int first, count;
-} queue;
-
-typedef struct world {
-    pthread_mutex_t lock;
-    int size;
-    queue mail[MAX_RANKS][MAX_RANKS]; /* [from][to] */
-    char notice[MAX_RANKS][HWB_TRANSPORT_NOTICE];
-    bool noticed[MAX_RANKS];
-    bool refuse; /* every start fails */
-    hwb_close how[MAX_RANKS];
-    int close_code[MAX_RANKS];
-} world;
-
-typedef struct end_point {
-    world *w;
-    int rank;
-    hwb_parcel wanted[MAX_RANKS];
-    int n_wanted;
-    bool seen[MAX_RANKS];
-} end_point;
-
-static int thread_open(void **state, void *argument, hwb_comm_place *place, char *why) {
-    end_point *e = argument;
-    if (!e->w) {
-        snprintf(why, HWB_TRANSPORT_TEXT, "nobody is there");
-        return 1;
-    }
-    *state = e;
-    *place = (hwb_comm_place){e->rank, e->w->size, e->rank, e->w->size};
-    return 0;
-}
-
-static const char *thread_library(void) {
-    return "threads";
-}
-
-static int thread_start(void *state, int count, const hwb_parcel *messages, char *why) {
-    end_point *e = state;
-    if (e->w->refuse) {
-        snprintf(why, HWB_TRANSPORT_TEXT, "the cable is cut");
-        return 1;
-    }
-    pthread_mutex_lock(&e->w->lock);
-    for (int i = 0; i < count; i++) {
-        const hwb_parcel *m = &messages[i];
-        if (m->receive) {
-            e->wanted[e->n_wanted++] = *m;
-            continue;
-        }
-        queue *q = &e->w->mail[e->rank][m->peer];
-        letter *l = &q->at[(q->first + q->count++) % QUEUE];
-        l->bytes = malloc(m->size);
-        l->size = m->size;
-        memcpy(l->bytes, m->bytes, m->size);
-    }
-    pthread_mutex_unlock(&e->w->lock);
-    return 0;
-}
-
-static int thread_test(void *state, bool *done, char *why) {
-    end_point *e = state;
-    int left = 0, bad = 0;
-    pthread_mutex_lock(&e->w->lock);
-    for (int i = 0; i < e->n_wanted; i++) {
-        queue *q = &e->w->mail[e->wanted[i].peer][e->rank];
-        if (q->count == 0) {
-            e->wanted[left++] = e->wanted[i];
-            continue;
-        }
-        letter *l = &q->at[q->first];
-        if (l->size > e->wanted[i].size) bad = 1;
-        else memcpy(e->wanted[i].bytes, l->bytes, l->size);
-        free(l->bytes);
-        q->first = (q->first + 1) % QUEUE;
-        q->count--;
-    }
-    e->n_wanted = left;
-    pthread_mutex_unlock(&e->w->lock);
-    if (bad) snprintf(why, HWB_TRANSPORT_TEXT, "a message was too long");
-    *done = left == 0;
-    return bad;
-}
-
-static int thread_notify(void *state, const void *bytes, size_t size, char *why) {
-    end_point *e = state;
-    (void)why;
-    pthread_mutex_lock(&e->w->lock);
-    memcpy(e->w->notice[e->rank], bytes, size);
-    e->w->noticed[e->rank] = true;
-    pthread_mutex_unlock(&e->w->lock);
-    return 0;
-}
-
-static int thread_noticed(void *state, int *from, void *bytes, char *why) {
-    end_point *e = state;
-    (void)why;
-    *from = -1;
-    pthread_mutex_lock(&e->w->lock);
-    for (int r = 0; r < e->w->size && *from < 0; r++) {
-        if (r == e->rank || e->seen[r] || !e->w->noticed[r]) continue;
-        e->seen[r] = true;
-        *from = r;
-        memcpy(bytes, e->w->notice[r], HWB_TRANSPORT_NOTICE);
-    }
-    pthread_mutex_unlock(&e->w->lock);
-    return 0;
-}
-
-static void thread_close(void *state, hwb_close how, int exit_code) {
-    end_point *e = state;
-    e->w->how[e->rank] = how;
-    e->w->close_code[e->rank] = exit_code;
-}
-
-static const hwb_transport THREADS = {
-    .abi = HWB_TRANSPORT_ABI,
-    .name = "threads",
-    .open = thread_open,
-    .library = thread_library,
-    .start = thread_start,
-    .test = thread_test,
-    .notify = thread_notify,
-    .noticed = thread_noticed,
-    .close = thread_close,
-};
-
-/* ---- ranks as threads ---------------------------------------------------------------------- */
-
-/* Results are checked after the threads are gone: cmocka knows only the first thread. */
-typedef struct rank_run {
-    end_point e;
-    pthread_t thread;
-    hwb_ctx *ctx;
-    void (*body)(struct rank_run *run);
-    hwb_status status;
-    char message[256];
-    double values[8];
-    void *buffer;
-    hwb_comm_fate fates[MAX_RANKS];
-    int number;
-} rank_run;
-
-static void *rank_main(void *arg) {
-    rank_run *run = arg;
-    if (hwb_ctx_new(&run->ctx) != HWB_OK) return NULL;
-    run->status = hwb_comm_open_over(run->ctx, &THREADS, &run->e);
-    if (run->status == HWB_OK) run->body(run);
-    snprintf(run->message, sizeof run->message, "%.255s", hwb_message(run->ctx));
-    hwb_ctx_free(run->ctx);
-    return NULL;
-}
-
-static void run_ranks(world *w, rank_run *runs, int size, void (*body)(rank_run *), int number) {
-    memset(w, 0, sizeof *w);
-    memset(runs, 0, (size_t)size * sizeof *runs);
-    pthread_mutex_init(&w->lock, NULL);
-    w->size = size;
-    for (int r = 0; r < size; r++) {
-        runs[r].e = (end_point){.w = w, .rank = r};
-        runs[r].body = body;
-        runs[r].number = number;
-        assert_int_equal(pthread_create(&runs[r].thread, NULL, rank_main, &runs[r]), 0);
-    }
-    for (int r = 0; r < size; r++) pthread_join(runs[r].thread, NULL);
-    for (int a = 0; a < size; a++)
-        for (int b = 0; b < size; b++)
-            for (queue *q = &w->mail[a][b]; q->count > 0; q->count--) {
-                free(q->at[q->first].bytes);
-                q->first = (q->first + 1) % QUEUE;
-            }
-    pthread_mutex_destroy(&w->lock);
-}
+#include "rank_threads.h"
 
 /* ---- alone ------------------------------------------------------------------------------------- */
 
@@ -399,7 +210,7 @@ static void net_close(void *comm, bool is_broken) {
     pthread_mutex_unlock(&net.lock);
 }
 
-static const hwb_device_comm NET = {"net", 7, net_id, net_open, net_sum, net_close};
+static const hwb_device_comm NET = {"net", 7, net_id, net_open, net_sum, net_sum, net_close};
 
 static void body_device(rank_run *run) {
     int64_t n = run->number;
@@ -409,6 +220,14 @@ static void body_device(rank_run *run) {
     if (run->status == HWB_OK) run->status = hwb_comm_sum(run->ctx, HWB_F64, n, v);
     run->values[0] = v[0];
     run->values[1] = v[n - 1];
+    /* in the device's own memory: however few, and of that device alone */
+    bool other = hwb_comm_reaches(run->ctx, run), reaches = hwb_comm_reaches(run->ctx, NULL);
+    if (n < 2000) {
+        v[0] = run->e.rank;
+        if (run->status == HWB_OK) run->status = hwb_comm_sum_there(run->ctx, HWB_F64, 1, v);
+        run->values[2] = v[0];
+    }
+    if (other || !reaches) run->status = HWB_EINTERNAL;
     free(v);
 }
 
@@ -425,6 +244,7 @@ static void test_device(void **state) {
             assert_true(runs[r].values[0] == (big ? 12 : 6) &&
                         runs[r].values[1] == runs[r].values[0]);
         }
+        if (!big) assert_true(runs[2].values[2] == 6); /* twice 0 + 1 + 2 */
         assert_int_equal(net.opened, 3);
         assert_int_equal(net.closed, 3);
         pthread_mutex_destroy(&net.lock);

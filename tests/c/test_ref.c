@@ -50,8 +50,9 @@ static void test_every_op(void **state) {
                        .in = in,
                        .out = &v,
                        .fused = op == HWB_OP_FUSED ? &fused : NULL};
-        bool leaf = op == HWB_OP_INPUT || op == HWB_OP_CONSTANT;
-        assert_int_equal(ref->supports(NULL, &d), !leaf);
+        /* sums over ranks are the engine's own (exec/sum_ranks.c) */
+        bool none = op == HWB_OP_INPUT || op == HWB_OP_CONSTANT || op == HWB_OP_ALLREDUCE;
+        assert_int_equal(ref->supports(NULL, &d), !none);
     }
     hwb_ctx *ctx = test_ctx_new();
     hwb_kdesc d = {.op = HWB_OP_INPUT, .n_out = 1, .out = &v};

@@ -62,6 +62,16 @@ local function ghost_norms(hwb, m, ds, put)
   put("samples of a norm", { rows[1].bn_batch * hwb.comm.size() })
 end
 
+-- Batch norms that see all samples on however many ranks: the same training.
+local function whole_norms(hwb, m, ds, put)
+  local rows = hwb.train{ model = m, data = ds, epochs = 2, batch = 15, seed = 3, bn = "whole", drop_last = false,
+    optimizer = hwb.optim.sgd{ lr = 0.05, momentum = 0.9 } }
+  for name, t in pairs(m:state_dict()) do
+    if t:dtype():match("^float") then put(name, list(t)) end
+  end
+  put("loss and samples of a norm", { rows[2].loss, rows[2].accuracy, rows[2].bn_batch })
+end
+
 -- What one rank of several meets, while the others wait for it in a sum.
 local faults = {
   ok = function() end,
@@ -106,8 +116,17 @@ return {
       operators(hwb, m, ds:loader{ batch = 16, shuffle = true }, put_as("loader: "))
       local few = hwb.hessian(m, { data = { x:narrow(1, 1, 3), y:narrow(1, 1, 3) }, micro = 2 }):block("8")
       put_as("fewer samples than ranks: ")("product", list(few:apply(hwb.ones(few.n))))
-      local batch = hwb.hessian(m, { data = { x, y }, bn = "batch" })
-      put_as("batch statistics: ")("product", list(batch:apply(hwb.ones(batch.n))))
+      for _, kind in ipairs{ "hessian", "ggn", "fisher" } do
+        local batch = hwb[kind](m, { data = { x, y }, bn = "batch" })
+        hwb.manual_seed(8)
+        put_as("batch statistics: ")(kind .. " of three vectors", list(batch:apply(hwb.randn(3, batch.n))))
+        local loss, gradient = batch:gradient()
+        put_as("batch statistics: ")(kind .. ": loss", { loss })
+        put_as("batch statistics: ")(kind .. ": gradient", list(gradient))
+        put_as("batch statistics: ")(kind .. ": block", list(batch:block("0"):apply(hwb.ones(batch:block("0").n))))
+      end
+      local tied = hwb.hessian(m, { data = { x, y }, bn = "batch" }):activation("4")
+      put_as("batch statistics: ")("activation", list(tied:apply(hwb.ones(tied.n))))
       local a = hwb.hessian(m, { data = { x, y } }):activation("4")
       put_as("activation: ")("product", list(a:apply(hwb.ones(a.n))))
       local e = hwb.evaluate(m, ds, { batch = 10 })
@@ -120,6 +139,7 @@ return {
     end
     training(hwb, m, ds, put_as("training: "), run, args.train > 0 and args.train or 2, wait)
     if args.train == 0 then ghost_norms(hwb, m, ds, put_as("ghost norms: ")) end
+    if args.train == 0 then whole_norms(hwb, network(hwb, args.dtype), ds, put_as("whole norms: ")) end
     run:result{ numbers = numbers, ranks = hwb.comm.size(), exchanges = hwb.comm.stats().calls }
   end,
 }
