@@ -204,6 +204,33 @@ static void winograd(void **state) {
         }
 }
 
+/* Several results at once: every choice of shared operands in a sum of two, more results
+ * than are taken at once (128 x 128 weights: three), wide layers. */
+static void winograd_shared(void **state) {
+    (void)state;
+    skip_without_avx2();
+    static const geometry small = {5, 16, 9, 11, 48, 3, 1, 1, 1, 1};
+    static const geometry many = {3, 128, 13, 13, 128, 3, 1, 1, 1, 1};
+    static const geometry wide = {3, 144, 13, 13, 128, 3, 1, 1, 1, 1};
+    static const hwb_op ops[] = {HWB_OP_CONV, HWB_OP_CONV_BWD_DATA, HWB_OP_CONV_BWD_WEIGHTS};
+    for (int j = 0; j < 3; j++) {
+        for (int shared = 0; shared < 16; shared++) {
+            int k[4];
+            for (int i = 0; i < 4; i++) k[i] = shared >> i & 1 ? 0 : 3;
+            if (!(k[0] || k[1]) || !(k[2] || k[3])) continue; /* a term of the result's K */
+            check a = conv_case(ops[j], &small, HWB_F32, true, k[0], k[1], 0);
+            check b = conv_case(ops[j], &small, HWB_F32, true, k[2], k[3], 0);
+            a = pair_of(a, &b, (j + shared) % 3);
+            a.exact_threads = true;
+            a.setup = shared % 2 ? use_avx2 : use_best;
+            assert_uses(&a, "winograd", true);
+            check_kernel(&a);
+        }
+        run_pair(ops[j], &many, HWB_F32, true, 4, j, use_best);
+        run_pair(ops[j], &wide, HWB_F32, true, 2, (j + 1) % 3, use_best);
+    }
+}
+
 /* What goes to the direct method: float64, plain images, other kernels, images too
  * small for it, and everything under HWB_WINOGRAD=0. */
 static void direct(void **state) {
@@ -349,6 +376,7 @@ int main(void) {
         cmocka_unit_test(backward_weights),
         cmocka_unit_test(kept_weights),
         cmocka_unit_test(winograd),
+        cmocka_unit_test(winograd_shared),
         cmocka_unit_test(direct),
         cmocka_unit_test(as_products),
         cmocka_unit_test(pairs),

@@ -81,16 +81,29 @@ INLINE void result_column(const vec m[6], vec y[4]) {
     y[3] = aaa * d + (bbb * e + m[5]);
 }
 
-/* A : 4 -> 6 */
-INLINE void adjoint_column(const vec y[4], vec z[6]) {
-    vec p = y[0] + aa * y[2], q = a * y[1] + aaa * y[3];
-    vec r = y[0] + bb * y[2], s = b * y[1] + bbb * y[3];
-    z[0] = y[0];
-    z[1] = p + q;
-    z[2] = p - q;
-    z[3] = r + s;
-    z[4] = r - s;
-    z[5] = y[3];
+/* Two rows of A likewise, and a whole row of results of it. */
+INLINE void adjoint_a(vec y0, vec y1, vec y2, vec y3, vec *v, vec *w) {
+    vec p = y0 + aa * y2, q = a * y1 + aaa * y3;
+    *v = p + q;
+    *w = p - q;
+}
+
+INLINE void adjoint_b(vec y0, vec y1, vec y2, vec y3, vec *v, vec *w) {
+    vec p = y0 + bb * y2, q = b * y1 + bbb * y3;
+    *v = p + q;
+    *w = p - q;
+}
+
+INLINE void adjoint_row(const vec y[4], float *to, int64_t step) {
+    vec v, w;
+    store(to, y[0]);
+    adjoint_a(y[0], y[1], y[2], y[3], &v, &w);
+    store(to + step, v);
+    store(to + 2 * step, w);
+    adjoint_b(y[0], y[1], y[2], y[3], &v, &w);
+    store(to + 3 * step, v);
+    store(to + 4 * step, w);
+    store(to + 5 * step, y[3]);
 }
 
 /* G : 3 -> 6 */
@@ -158,10 +171,10 @@ INLINE void image_tile(const float *from, int64_t down, int64_t right, float *to
 #undef X
 }
 
-/* v[36][block,depth] of `count` tiles from the first; v: at the first of c channels */
+/* v[36][block,c] of `count` tiles from the first */
 static void image_block(const hwb__wino_geom *g, const float *in, int64_t first, int64_t count,
                         float *v) {
-    int64_t step = g->block * g->depth + 16, c = g->c;
+    int64_t c = g->c, step = g->block * c + 16;
     float edge[36 * WINO_LANES] __attribute__((aligned(64)));
     for (int64_t t = 0; t < count; t++) {
         tile p = tile_at(g, first + t);
@@ -170,30 +183,30 @@ static void image_block(const hwb__wino_geom *g, const float *in, int64_t first,
         bool inside = row >= 0 && col >= 0 && row + 6 <= g->h && col + 6 <= g->w;
         for (int64_t k = 0; k < c; k += L) {
             if (inside) {
-                image_tile(image + (row * g->w + col) * c + k, g->w * c, c, v + t * g->depth + k,
-                           step);
+                image_tile(image + (row * g->w + col) * c + k, g->w * c, c, v + t * c + k, step);
                 continue;
             }
             cut(image + k, g->h, g->w, c, row, col, 6, edge);
-            image_tile(edge, 6 * L, L, v + t * g->depth + k, step);
+            image_tile(edge, 6 * L, L, v + t * c + k, step);
         }
     }
 }
 
-/* A y A' of one vector of channels */
+/* A y A' of one vector of channels: two rows at a time, so that all stays in registers */
 INLINE void adjoint_tile(const float *from, int64_t down, int64_t right, float *to, int64_t step) {
-    vec z[4][6];
-    UNROLL for (int j = 0; j < 4; j++) {
-        vec y[4];
-        UNROLL for (int i = 0; i < 4; i++) y[i] = load(from + i * down + j * right);
-        adjoint_column(y, z[j]);
-    }
-    UNROLL for (int i = 0; i < 6; i++) {
-        vec y[4], r[6];
-        UNROLL for (int j = 0; j < 4; j++) y[j] = z[j][i];
-        adjoint_column(y, r);
-        UNROLL for (int j = 0; j < 6; j++) store(to + (6 * i + j) * step, r[j]);
-    }
+#define Y(i) load(from + (i)*down + j * right)
+    vec r[4], s[4];
+    UNROLL for (int j = 0; j < 4; j++) r[j] = Y(0);
+    adjoint_row(r, to, step);
+    UNROLL for (int j = 0; j < 4; j++) adjoint_a(Y(0), Y(1), Y(2), Y(3), &r[j], &s[j]);
+    adjoint_row(r, to + 6 * step, step);
+    adjoint_row(s, to + 12 * step, step);
+    UNROLL for (int j = 0; j < 4; j++) adjoint_b(Y(0), Y(1), Y(2), Y(3), &r[j], &s[j]);
+    adjoint_row(r, to + 18 * step, step);
+    adjoint_row(s, to + 24 * step, step);
+    UNROLL for (int j = 0; j < 4; j++) r[j] = Y(3);
+    adjoint_row(r, to + 30 * step, step);
+#undef Y
 }
 
 /* z[36][block,on] of outputs o0.. */
@@ -264,20 +277,29 @@ static void result_block(const hwb__wino_geom *g, const float *m, const hwb__win
 
 /* ---- matrix products --------------------------------------------------------- */
 
-/* z[i,j] (+)= sum_k x[i,k] y[k,j] for some rows and vectors: element (i,k) of x at
- * i * xi + k * xk, rows of y yk apart, of z zi apart.  Inlined with constants, so
- * that the sums stay in registers. */
-INLINE void product(int rows, int cols, int64_t depth, const float *x, int64_t xi, int64_t xk,
-                    const float *y, int64_t yk, float *z, int64_t zi, bool add) {
+/* Two matrices each side of a sum of products; the second of a single one is not used. */
+typedef struct factors {
+    int n;
+    const float *x[2], *y[2];
+} factors;
+
+/* z[i,j] (+)= sum_k x[i,k] y[k,j], over both pairs of factors, for some rows and vectors:
+ * element (i,k) of x at i * xi + k * xk, rows of y yk apart, of z zi apart.  Inlined with
+ * constants, so that the sums stay in registers. */
+INLINE void product(int rows, int cols, int64_t depth, const factors *f, int64_t x_at, int64_t xi,
+                    int64_t xk, int64_t y_at, int64_t yk, float *z, int64_t zi, bool add) {
     vec acc[WINO_ROWS][2];
     UNROLL for (int i = 0; i < rows; i++) UNROLL for (int j = 0; j < cols; j++) acc[i][j] =
         (vec){0};
-    for (int64_t k = 0; k < depth; k++) {
-        vec right[2];
-        UNROLL for (int j = 0; j < cols; j++) right[j] = load(y + k * yk + j * L);
-        UNROLL for (int i = 0; i < rows; i++) {
-            float left = x[i * xi + k * xk];
-            UNROLL for (int j = 0; j < cols; j++) acc[i][j] += left * right[j];
+    for (int n = 0; n < f->n; n++) {
+        const float *x = f->x[n] + x_at, *y = f->y[n] + y_at;
+        for (int64_t k = 0; k < depth; k++) {
+            vec right[2];
+            UNROLL for (int j = 0; j < cols; j++) right[j] = load(y + k * yk + j * L);
+            UNROLL for (int i = 0; i < rows; i++) {
+                float left = x[i * xi + k * xk];
+                UNROLL for (int j = 0; j < cols; j++) acc[i][j] += left * right[j];
+            }
         }
     }
     UNROLL for (int i = 0; i < rows; i++) UNROLL for (int j = 0; j < cols; j++) {
@@ -313,60 +335,76 @@ INLINE void bring(const soon *r, int64_t portion) {
 }
 
 /* m[t,j] = v[t,c] panel[c,j] of `count` tiles; cols vectors j */
-INLINE void forward_panel(int cols, int64_t count, int64_t c, const float *v, const float *panel,
-                          float *m, int64_t on) {
+INLINE void forward_panel(int cols, int64_t count, int64_t c, const factors *f, int64_t v_at,
+                          int64_t u_at, float *m, int64_t on) {
     int64_t t = 0;
     for (; t + WINO_ROWS <= count; t += WINO_ROWS)
-        product(WINO_ROWS, cols, c, v + t * c, c, 1, panel, cols * L, m + t * on, on, false);
+        product(WINO_ROWS, cols, c, f, v_at + t * c, c, 1, u_at, cols * L, m + t * on, on, false);
+    for (; t + WINO_ROWS / 2 <= count; t += WINO_ROWS / 2)
+        product(WINO_ROWS / 2, cols, c, f, v_at + t * c, c, 1, u_at, cols * L, m + t * on, on,
+                false);
     for (; t < count; t++)
-        product(1, cols, c, v + t * c, c, 1, panel, cols * L, m + t * on, on, false);
+        product(1, cols, c, f, v_at + t * c, c, 1, u_at, cols * L, m + t * on, on, false);
 }
 
-static void forward(const hwb__wino_geom *g, const float *const *in, const float *u,
-                    const hwb__wino_result *to, int64_t first, int64_t count, int64_t o0,
-                    int64_t on, float *v, float *m) {
-    int64_t d = g->depth, v_step = g->block * d + 16, m_step = g->block * on + 16;
-    int terms = (int)(d / g->c);
+static void forward(const hwb__wino_geom *g, const hwb__wino_job *job, int64_t first, int64_t count,
+                    int64_t o0, int64_t on, float *v, float *m) {
+    int64_t c = g->c, v_step = g->block * c + 16, m_step = g->block * on + 16;
+    const hwb__wino_result *to = &job->to;
     bool in_place = to->more && to->out == to->more + o0;
+    factors f = {.n = job->terms};
     soon wanted[4] = {rows_soon(g, to->more, g->oh, g->ow, g->o, first, count, 0, 4),
                       rows_soon(g, to->bring || in_place ? NULL : to->out, g->oh, g->ow, g->o,
                                 first, count, 0, 4)};
-    for (int i = 0; i < terms; i++) {
-        image_block(g, in[i], first, count, v + i * g->c);
-        wanted[2 + i] = rows_soon(g, in[i], g->h, g->w, g->c, first + count, count, -g->top, 6);
+    for (int i = 0; i < f.n; i++) {
+        float *vi = v + i * hwb__wino_block(g, c);
+        f.x[i] = vi;
+        f.y[i] = job->u[i];
+        if (job->in[i]) image_block(g, job->in[i], first, count, vi);
+        wanted[2 + i] =
+            rows_soon(g, job->next[i], g->h, g->w, c, job->next_first, count, -g->top, 6);
     }
     for (int64_t q = 0; q < WINO_POINTS; q++) {
-        for (int i = 0; i < 2 + terms; i++) bring(&wanted[i], q);
+        for (int i = 0; i < 2 + f.n; i++) bring(&wanted[i], q);
         if (to->bring) to->bring(to->job, q);
         for (int64_t j = 0; j < on; j += PANEL) {
-            const float *panel = u + q * (d * on + 16) + j * d;
+            int64_t u_at = q * (c * on + 16) + j * c;
             float *sums = m + q * m_step + j;
-            if (on - j > L) forward_panel(2, count, d, v + q * v_step, panel, sums, on);
-            else forward_panel(1, count, d, v + q * v_step, panel, sums, on);
+            if (on - j > L) forward_panel(2, count, c, &f, q * v_step, u_at, sums, on);
+            else forward_panel(1, count, c, &f, q * v_step, u_at, sums, on);
         }
     }
     result_block(g, m, to, first, count, o0, on);
 }
 
-static void gradient(const hwb__wino_geom *g, const float *in, const float *out, int64_t first,
+static void gradient(const hwb__wino_geom *g, const hwb__wino_sum *job, int64_t first,
                      int64_t count, int64_t o0, int64_t on, float *s, bool add, float *v,
                      float *z) {
     int64_t c = g->c, v_step = g->block * c + 16, z_step = g->block * on + 16;
     int64_t s_step = c * on + 16;
-    image_block(g, in, first, count, v);
-    adjoint_block(g, out, first, count, o0, on, z);
-    soon next = rows_soon(g, in, g->h, g->w, c, first + count, count, -g->top, 6);
-    soon after = rows_soon(g, out, g->oh, g->ow, g->o, first + count, count, 0, 4);
+    factors f = {.n = job->terms};
+    soon wanted[4];
+    for (int i = 0; i < f.n; i++) {
+        float *vi = v + i * hwb__wino_block(g, c), *zi = z + i * hwb__wino_block(g, on);
+        f.x[i] = vi;
+        f.y[i] = zi;
+        if (job->in[i]) image_block(g, job->in[i], first, count, vi);
+        if (job->out[i]) adjoint_block(g, job->out[i], first, count, o0, on, zi);
+        wanted[i] =
+            rows_soon(g, job->next_in[i], g->h, g->w, c, job->next_first, count, -g->top, 6);
+        wanted[f.n + i] =
+            rows_soon(g, job->next_out[i], g->oh, g->ow, g->o, job->next_first, count, 0, 4);
+    }
     for (int64_t q = 0; q < WINO_POINTS; q++) {
-        bring(&next, q);
-        bring(&after, q);
+        for (int i = 0; i < 2 * f.n; i++) bring(&wanted[i], q);
         for (int64_t j = 0; j < on; j += PANEL)
             for (int64_t i = 0; i < c; i += WINO_ROWS) {
-                const float *x = v + q * v_step + i, *y = z + q * z_step + j;
+                int64_t x_at = q * v_step + i, y_at = q * z_step + j;
                 float *panel = s + q * s_step + j * c;
                 if (on - j > L)
-                    product(WINO_ROWS, 2, count, x, 1, c, y, on, panel + i * PANEL, PANEL, add);
-                else product(WINO_ROWS, 1, count, x, 1, c, y, on, panel + i * L, L, add);
+                    product(WINO_ROWS, 2, count, &f, x_at, 1, c, y_at, on, panel + i * PANEL, PANEL,
+                            add);
+                else product(WINO_ROWS, 1, count, &f, x_at, 1, c, y_at, on, panel + i * L, L, add);
             }
     }
 }
@@ -374,9 +412,9 @@ static void gradient(const hwb__wino_geom *g, const float *in, const float *out,
 /* ---- weights ------------------------------------------------------------------- */
 
 /* Element (c, o) of the first matrix of weights or sums of `on` outputs. */
-INLINE int64_t weight_at(int64_t depth, int64_t on, int64_t c, int64_t o) {
+INLINE int64_t weight_at(int64_t inputs, int64_t on, int64_t c, int64_t o) {
     int64_t panel = o / PANEL * PANEL, width = on - panel > L ? PANEL : L;
-    return panel * depth + c * width + o % PANEL;
+    return panel * inputs + c * width + o % PANEL;
 }
 
 /* A square of L inputs and L outputs of weights, transposed: lanes are outputs. */
@@ -395,9 +433,9 @@ INLINE void read_square(const float *w, int64_t c, int64_t o, bool turned, int64
         }
 }
 
-static void weights(const hwb__wino_geom *g, const float *w, bool turned, int64_t d0, int64_t o0,
-                    int64_t on, int64_t j0, int64_t j1, float *u) {
-    int64_t c = g->c, step = g->depth * on + 16;
+static void weights(const hwb__wino_geom *g, const float *w, bool turned, int64_t o0, int64_t on,
+                    int64_t j0, int64_t j1, float *u) {
+    int64_t c = g->c, step = c * on + 16;
     square q;
     for (int64_t j = j0; j < j1; j += L)
         for (int64_t i = 0; i < c; i++) {
@@ -406,7 +444,7 @@ static void weights(const hwb__wino_geom *g, const float *w, bool turned, int64_
             vec r[3][6];
             UNROLL for (int k = 0; k < 3; k++)
                 weight_column(load(tap[k]), load(tap[3 + k]), load(tap[6 + k]), r[k]);
-            float *to = u + weight_at(g->depth, on, d0 + i, j);
+            float *to = u + weight_at(c, on, i, j);
             UNROLL for (int k = 0; k < 6; k++) {
                 vec x[6];
                 weight_column(r[0][k], r[1][k], r[2][k], x);

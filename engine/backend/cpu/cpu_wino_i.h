@@ -22,12 +22,10 @@
 #include <stdint.h>
 
 /* out[n,oh,ow,o] = in[n,h,w,c] * w, 3x3, stride 1; top and left: padding.  Of
- * the gradient, in and out are both read.  A sum of two forward convolutions is
- * one of depth 2c in the transformed domain. */
+ * the gradient, in and out are both read. */
 typedef struct hwb__wino_geom {
     int64_t n, h, w, c, oh, ow, o, top, left;
     int64_t rows, cols; /* tiles of an image */
-    int64_t depth;      /* c, or 2c of a sum of two */
     int64_t block;      /* tiles that are transformed, multiplied and transformed back in cache */
 } hwb__wino_geom;
 
@@ -38,11 +36,11 @@ static inline int64_t hwb__wino_tiles(const hwb__wino_geom *g) {
 }
 
 /* Floats of transformed weights, or of sums of them, of `on` outputs: 36 matrices
- * [depth,on], each in panels of at most two vectors of outputs, one behind the other.
+ * [c,on], each in panels of at most two vectors of outputs, one behind the other.
  * The matrices lie a cache line more apart than they are long, so that their
  * equal elements do not compete for the same lines of a cache. */
 static inline int64_t hwb__wino_weights(const hwb__wino_geom *g, int64_t on) {
-    return WINO_POINTS * (g->depth * on + 16);
+    return WINO_POINTS * (g->c * on + 16);
 }
 
 /* Floats of a transformed block of tiles [36][block,channels]. */
@@ -61,21 +59,39 @@ typedef struct hwb__wino_result {
     const void *job;
 } hwb__wino_result;
 
-/* Work on outputs o0..o0+on-1, o0 a multiple of two vectors. */
+/* A forward convolution, or a sum of two, of a block: both are one product in the
+ * transformed domain. */
+typedef struct hwb__wino_job {
+    int terms;
+    const float *in[2]; /* images; NULL: v holds them transformed already */
+    const float *u[2];  /* transformed weights */
+    hwb__wino_result to;
+    const float *next[2]; /* images that are wanted after this, or NULL, */
+    int64_t next_first;   /* and their first tile */
+} hwb__wino_job;
+
+/* A gradient likewise. */
+typedef struct hwb__wino_sum {
+    int terms;
+    const float *in[2], *out[2];           /* images, as above */
+    const float *next_in[2], *next_out[2]; /* wanted after this */
+    int64_t next_first;
+} hwb__wino_sum;
+
+/* Work on outputs o0..o0+on-1, o0 a multiple of two vectors, and on `count` tiles from
+ * the first. */
 struct hwb__wino {
     const char *name;
     int64_t lanes; /* channels are multiples of it */
-    /* w[o,c,3,3] -> u of outputs o0+j0..o0+j1-1, by vectors, rows d0..; turned: w is
-     * [c,o,3,3] and turned round (backward-data as a forward convolution) */
-    void (*weights)(const hwb__wino_geom *g, const float *w, bool turned, int64_t d0, int64_t o0,
-                    int64_t on, int64_t j0, int64_t j1, float *u);
-    /* result of `count` tiles from the first; in: one image or two; v, m: blocks of depth and
-     * on channels */
-    void (*forward)(const hwb__wino_geom *g, const float *const *in, const float *u,
-                    const hwb__wino_result *to, int64_t first, int64_t count, int64_t o0,
-                    int64_t on, float *v, float *m);
-    /* s (laid out as u; add: adds to it) = sums over `count` tiles from the first */
-    void (*gradient)(const hwb__wino_geom *g, const float *in, const float *out, int64_t first,
+    /* w[o,c,3,3] -> u of outputs o0+j0..o0+j1-1, by vectors; turned: w is [c,o,3,3] and
+     * turned round (backward-data as a forward convolution) */
+    void (*weights)(const hwb__wino_geom *g, const float *w, bool turned, int64_t o0, int64_t on,
+                    int64_t j0, int64_t j1, float *u);
+    /* v: a block of c channels a term, m: one of `on` */
+    void (*forward)(const hwb__wino_geom *g, const hwb__wino_job *job, int64_t first, int64_t count,
+                    int64_t o0, int64_t on, float *v, float *m);
+    /* s (laid out as u; add: adds to it) = sums over the tiles; z: a block of `on` a term */
+    void (*gradient)(const hwb__wino_geom *g, const hwb__wino_sum *job, int64_t first,
                      int64_t count, int64_t o0, int64_t on, float *s, bool add, float *v, float *z);
     /* adds up `slots` sums, slot_step apart; writes w[o,c,3,3] (more: plus that) of
      * inputs c0..c1-1, by vectors */
