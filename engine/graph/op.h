@@ -48,7 +48,7 @@ typedef struct hwb_attrs {
     int32_t role;                                                    /* input */
     int32_t ta, tb;                                                  /* matmul */
     int32_t kernel[2], stride[2], pad_lo[2], pad_hi[2], dilation[2]; /* conv, pools: H, W */
-    int32_t groups;         /* conv; of an allreduce: ranks */
+    int32_t groups;        /* conv; of an allreduce: ranks */
     int32_t channels_last; /* set by the compiler: image operands lie as [K,]N,H,W,C */
 } hwb_attrs;
 
