@@ -34,6 +34,7 @@ typedef struct bench_case {
     void (*open)(bench *b);
     void (*run)(bench *b);
     const char *checks[MAX_CHECKS]; /* what the numbers are */
+    void (*see)(bench *b);          /* fills `check` from `out`, not timed; NULL: run has */
 } bench_case;
 
 struct bench {
@@ -50,7 +51,8 @@ struct bench {
     hwb_tensor *x, *y;
     hwb_curvature *whole; /* NULL where no operator is asked for */
     hwb_trainer *trainer;
-    hwb_tensor *v; /* [k,n] */
+    hwb_tensor *v;   /* [k,n] */
+    hwb_tensor *out; /* what the last run made, for `see` */
     double check[MAX_CHECKS];
     double macs, bytes; /* of one run: multiply-adds, and memory its kernels read and write */
 };

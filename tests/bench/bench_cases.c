@@ -9,6 +9,7 @@
 #include "bench.h"
 
 #include "exec/exec_i.h"
+#include "optim/trainer_i.h"
 #include "spectral/spectral.h"
 
 /* ---- shared -------------------------------------------------------------------------------- */
@@ -19,6 +20,7 @@ static hwb_tensor *vectors(bench *b, int64_t k, int64_t n, int64_t at) {
     bench_must(b, hwb_tensor_new(b->ctx, &v, HWB_F32, s), "vectors");
     float *p = hwb_tensor_data(v);
     for (int64_t j = 0; j < k; j++)
+#pragma omp parallel for
         for (int64_t i = 0; i < n; i++)
             p[j * n + i] = (float)sin(0.37 * (double)(at + i + 1 + 1000 * j));
     return v;
@@ -43,15 +45,15 @@ static void open_operator(bench *b) {
 
 static const hwb_layer *layers_of(bench *b, int *n) {
     const hwb_layer *layers;
-    bench_must(b, hwb_model_layers(b->ctx, b->model, hwb_tensor_shape(b->x), HWB_F32, n, &layers),
+    bench_must(b,
+               hwb_model_layers(b->ctx, b->model, hwb_tensor_shape(b->x), hwb_tensor_dtype(b->x), n,
+                                &layers),
                "layers");
     return layers;
 }
 
-/* Adds what the stages of the newest program do in one run, `data` and `tangent` times. */
-static void count_work(bench *b, const hwb__programs *made, double data, double tangent) {
-    const hwb_program *p = made->list[made->n - 1].program;
-    const double times[HWB_ROLE_COUNT] = {[HWB_ROLE_DATA] = data, [HWB_ROLE_TANGENT] = tangent};
+/* Adds what the stages of a program do in one run, each so many times. */
+static void count_program(bench *b, const hwb_program *p, const double times[HWB_ROLE_COUNT]) {
     for (int s = 0; s < HWB_ROLE_COUNT; s++)
         b->macs += times[s] * (double)hwb_program_stats(p).macs[s];
     for (int k = 0; k < p->plan->n_steps; k++) {
@@ -68,13 +70,18 @@ static void count_work(bench *b, const hwb__programs *made, double data, double 
     }
 }
 
-/* Multiply-adds of the forward pass of `samples` images, and of its first layer. */
-static double forward_macs(bench *b, int64_t samples, double *first) {
+/* The newest program's work, its data `data` times and its tangents `tangent` times. */
+static void count_work(bench *b, const hwb__programs *made, double data, double tangent) {
+    const double times[HWB_ROLE_COUNT] = {[HWB_ROLE_DATA] = data, [HWB_ROLE_TANGENT] = tangent};
+    count_program(b, made->list[made->n - 1].program, times);
+}
+
+/* Multiply-adds of the forward pass of `samples` images. */
+static double forward_macs(bench *b, int64_t samples) {
     int n;
     double total = 0;
     const hwb_layer *layers = layers_of(b, &n);
     for (int i = 0; i < n; i++) total += (double)(samples * layers[i].macs);
-    *first = (double)(samples * layers[0].macs);
     return total;
 }
 
@@ -93,8 +100,11 @@ static void run_training(bench *b) {
     bench_must(b, hwb_trainer_gradient(b->ctx, b->trainer, b->x, b->y, 1, &b->check[0], &right),
                "gradient");
     bench_must(b, hwb_trainer_update(b->ctx, b->trainer, 1e-3), "update");
-    double first, all = forward_macs(b, b->sizes.batch, &first);
-    b->macs = 3 * all - first; /* no gradient of the images */
+    double every_stage[HWB_ROLE_COUNT];
+    for (int s = 0; s < HWB_ROLE_COUNT; s++) every_stage[s] = 1;
+    count_program(b, b->trainer->at[0].program, every_stage);
+    /* the update reads gradient, momentum and weights and writes the last two */
+    b->bytes += 5 * sizeof(float) * (double)hwb_model_num_parameters(b->model);
 }
 
 /* ---- the whole Hessian ----------------------------------------------------------------------- */
@@ -103,23 +113,30 @@ static void run_gradient(bench *b) {
     hwb_tensor *g;
     hwb_tensor_touch(b->x); /* new data: all of it again */
     bench_must(b, hwb_curvature_gradient(b->ctx, b->whole, NULL, &g), "gradient");
-    b->check[0] = sqrt(dot(g, g, 0, hwb_tensor_numel(g)));
     count_work(b, &b->whole->own, 1, 0);
-    hwb_tensor_release(g);
+    b->out = g;
 }
 
-/* v.Hv of the first vector and of the last */
+static void see_gradient(bench *b) {
+    b->check[0] = sqrt(dot(b->out, b->out, 0, hwb_tensor_numel(b->out)));
+}
+
 static void run_hvp(bench *b) {
     hwb_linop *op = hwb_curvature_op(b->whole);
     hwb_tensor *hv;
     bench_must(b, op->apply(b->ctx, op, &hv, b->v), "product");
-    b->check[0] = dot(hv, b->v, 0, op->n);
-    b->check[1] = dot(hv, b->v, (b->sizes.k - 1) * op->n, op->n);
-    hwb_tensor_release(hv);
+    b->out = hv;
     const hwb__programs *made = &b->whole->family->products;
     const hwb__cached *last = &made->list[made->n - 1];
     double batches = (double)b->whole->shared->batches;
     count_work(b, made, batches > 1 ? batches : 0, batches * (double)b->sizes.k / (double)last->k);
+}
+
+/* v.Hv of the first vector and of the last */
+static void see_product(bench *b) {
+    int64_t n = hwb_curvature_n(b->whole);
+    b->check[0] = dot(b->out, b->v, 0, n);
+    b->check[1] = dot(b->out, b->v, (b->sizes.k - 1) * n, n);
 }
 
 static void run_primal(bench *b) {
@@ -283,30 +300,24 @@ static void run_evaluation(bench *b) {
     }
     b->check[0] = (double)right;
     b->check[1] = most / (double)b->sizes.images;
-    double first;
-    b->macs = forward_macs(b, b->sizes.images, &first);
+    b->macs = forward_macs(b, b->sizes.images);
 }
 
 /* ---- the list ------------------------------------------------------------------------------------------ */
 
-#define R20 .batch = 128, .side = 32
-#define R50 .batch = 8, .side = 224
-#define VHV                                                                                        \
-    { "v1.Hv1", "vk.Hvk" }
-#define GRADIENT                                                                                   \
-    open_operator, run_gradient, {                                                                 \
-        "|g|"                                                                                      \
-    }
-#define PRODUCT open_operator, run_hvp, VHV
-#define BLOCK_EIGS                                                                                 \
-    open_operator, run_blocks, {                                                                   \
-        "sum of lambda", "sum of |lambda|"                                                         \
-    }
-
+#define R20  .batch = 128, .side = 32
+#define R50  .batch = 8, .side = 224
+#define BERT .batch = 4, .side = 128
 /* clang-format off */
+#define TRAINING open_training, run_training, {"loss of the last step"}, NULL
+#define GRADIENT open_operator, run_gradient, {"|g|"}, see_gradient
+#define VHV {"v1.Hv1", "vk.Hvk"}, see_product
+#define PRODUCT open_operator, run_hvp, VHV
+#define BLOCK_EIGS open_operator, run_blocks, {"sum of lambda", "sum of |lambda|"}, NULL
+
 const bench_case bench_cases[] = {
     {"train-step", "resnet20", "forward, backward, SGD with momentum; batch-norm in training mode",
-     {R20}, open_training, run_training, {"loss of the last step"}},
+     {R20}, TRAINING},
     {"gradient", "resnet20", "gradient of the loss", {R20}, GRADIENT},
     {"hvp", "resnet20", "one product with the Hessian, primal pass kept", {R20, .k = 1}, PRODUCT},
     {"hvp-4", "resnet20", "four vectors at once", {R20, .k = 4}, PRODUCT},
@@ -318,9 +329,10 @@ const bench_case bench_cases[] = {
     {"block-eigs", "resnet20", "largest eigenvalue of every layer, 10 power iterations each",
      {R20, .iterations = 10}, BLOCK_EIGS},
     {"traces", "resnet20", "every layer's trace by 10 joint probes", {R20, .k = 1, .probes = 10},
-     open_traces, run_traces, {"sum of traces", "sum of |traces|"}},
+     open_traces, run_traces, {"sum of traces", "sum of |traces|"}, NULL},
     {"lanczos", "resnet20", "30 steps with full re-orthogonalisation",
-     {R20, .k = 1, .steps = 30}, open_operator, run_lanczos, {"largest Ritz value"}},
+     {R20, .k = 1, .steps = 30}, open_operator, run_lanczos, {"largest Ritz value"}, NULL},
+    {"resnet50-train-step", "resnet50", "forward, backward, SGD with momentum", {R50}, TRAINING},
     {"resnet50-gradient", "resnet50", "gradient of the loss", {R50}, GRADIENT},
     {"resnet50-hvp", "resnet50", "one product, primal pass kept", {R50, .k = 1}, PRODUCT},
     {"resnet50-hvp-4", "resnet50", "four vectors at once", {R50, .k = 4}, PRODUCT},
@@ -328,15 +340,18 @@ const bench_case bench_cases[] = {
     {"resnet50-block-eigs", "resnet50",
      "largest eigenvalue of every layer, 2 power iterations each", {R50, .iterations = 2},
      BLOCK_EIGS},
-    {"bert-gradient", "bert", "gradient of the loss of a BERT-base encoder",
-     {.batch = 4, .side = 128}, GRADIENT},
-    {"bert-hvp", "bert", "one product, primal pass kept", {.batch = 4, .side = 128, .k = 1},
-     PRODUCT},
+    {"bert-train-step", "bert", "forward, backward, SGD with momentum", {BERT}, TRAINING},
+    {"bert-gradient", "bert", "gradient of the loss of a BERT-base encoder", {BERT}, GRADIENT},
+    {"bert-hvp", "bert", "one product, primal pass kept", {BERT, .k = 1}, PRODUCT},
+    {"bert-hvp-4", "bert", "four vectors at once", {BERT, .k = 4}, PRODUCT},
+    {"bert-hvp-16", "bert", "sixteen vectors at once", {BERT, .k = 16}, PRODUCT},
+    {"bert-block-eigs", "bert", "largest eigenvalue of every layer, 2 power iterations each",
+     {BERT, .iterations = 2}, BLOCK_EIGS},
     {"eval", "resnet20", "accuracy on 10000 images", {.side = 32, .images = 10000, .micro = 125},
-     open_evaluation, run_evaluation, {"right", "mean of the largest output"}},
+     open_evaluation, run_evaluation, {"right", "mean of the largest output"}, NULL},
     {"quant-eval", "resnet20", "the same, weights and activations fake-quantized to 4 bits",
      {.side = 32, .images = 10000, .micro = 125, .bits = 4}, open_evaluation, run_evaluation,
-     {"right", "mean of the largest output"}},
+     {"right", "mean of the largest output"}, NULL},
 };
 /* clang-format on */
 const int bench_case_count = sizeof bench_cases / sizeof *bench_cases;
