@@ -17,6 +17,7 @@ hwb_status hwb__cuda_capture_begin(hwb_ctx *ctx, void *state) {
     HWB_CUDA_TRY(ctx, cudaSetDevice(s->index));
     HWB_TRY(hwb__cuda_puts_send(ctx, s));
     HWB_CUDA_TRY(ctx, cudaStreamBeginCapture(s->stream, cudaStreamCaptureModeThreadLocal));
+    s->recording = true;
     return HWB_OK;
 }
 
@@ -25,6 +26,7 @@ hwb_status hwb__cuda_capture_end(hwb_ctx *ctx, void *state, hwb_capture **out) {
     hwb__cuda *s = state;
     cudaGraph_t graph = NULL;
     hwb_capture *c = calloc(1, sizeof(*c));
+    s->recording = false;
     hwb_status st =
         hwb__cuda_check(ctx, cudaStreamEndCapture(s->stream, &graph), "cudaStreamEndCapture");
     if (st == HWB_OK && !c) st = hwb__cuda_oom(ctx);

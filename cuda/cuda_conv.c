@@ -14,11 +14,13 @@
  * automatic casting has it.
  *
  * Where cuDNN has no algorithm, or the padding is lopsided, the answer is
- * HWB_EUNSUPPORTED and cuda_conv_gemm.c takes the convolution.
+ * HWB_EUNSUPPORTED and cuda_conv_gemm.c takes the convolution.  It also does when cuDNN
+ * refuses only as the convolution first runs, and no other algorithm of its will.
  */
 #include "cuda_conv_i.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum { ALIGN = 256 };
 
@@ -39,6 +41,10 @@ typedef struct dnn_kernel {
     void *packed;    /* of stable weights */
     uint64_t version;
     bool fresh; /* packed holds `version` */
+    bool ran;   /* cuDNN has done it */
+    hwb_kernel *instead;
+    hwb_kdesc d; /* for that one */
+    hwb_vdesc v[4];
 } dnn_kernel;
 
 /* ---- the trio (also cuda_conv_gemm.c) ----------------------------------------------- */
@@ -127,7 +133,7 @@ static hwb_status move(hwb_ctx *ctx, hwb__cuda *s, const stage *g, const void *f
 static hwb_status refresh(hwb_ctx *ctx, hwb__cuda *s, hwb_kernel *base, const void *const *in,
                           const uint64_t *versions) {
     dnn_kernel *k = (dnn_kernel *)base;
-    if (!k->packed || (k->fresh && k->version == versions[1])) return HWB_OK;
+    if (!k->packed || k->instead || (k->fresh && k->version == versions[1])) return HWB_OK;
     HWB_TRY(move(ctx, s, &k->staged[1], in[1], k->packed, NULL));
     k->version = versions[1];
     k->fresh = true;
@@ -173,23 +179,22 @@ static hwb_status call(hwb_ctx *ctx, hwb__cuda *s, const dnn_kernel *k, void *co
     void *space = (char *)s->scratch + k->offset;
     cudnnStatus_t e;
     if (k->c.op == HWB_OP_CONV)
-        e = cudnnConvolutionForward(s->dnn, &one, q->x, at[0], q->w, at[1], q->conv,
-                                    (cudnnConvolutionFwdAlgo_t)q->algo, space, q->workspace, beta,
-                                    q->y, at[2]);
+        e = hwb__dnn.cudnnConvolutionForward(s->dnn, &one, q->x, at[0], q->w, at[1], q->conv,
+                                             (cudnnConvolutionFwdAlgo_t)q->algo, space,
+                                             q->workspace, beta, q->y, at[2]);
     else if (k->c.op == HWB_OP_CONV_BWD_DATA)
-        e = cudnnConvolutionBackwardData(s->dnn, &one, q->w, at[1], q->y, at[2], q->conv,
-                                         (cudnnConvolutionBwdDataAlgo_t)q->algo, space,
-                                         q->workspace, beta, q->x, at[0]);
+        e = hwb__dnn.cudnnConvolutionBackwardData(s->dnn, &one, q->w, at[1], q->y, at[2], q->conv,
+                                                  (cudnnConvolutionBwdDataAlgo_t)q->algo, space,
+                                                  q->workspace, beta, q->x, at[0]);
     else
-        e = cudnnConvolutionBackwardFilter(s->dnn, &one, q->x, at[0], q->y, at[2], q->conv,
-                                           (cudnnConvolutionBwdFilterAlgo_t)q->algo, space,
-                                           q->workspace, beta, q->w, at[1]);
+        e = hwb__dnn.cudnnConvolutionBackwardFilter(s->dnn, &one, q->x, at[0], q->y, at[2], q->conv,
+                                                    (cudnnConvolutionBwdFilterAlgo_t)q->algo, space,
+                                                    q->workspace, beta, q->w, at[1]);
     return hwb__cuda_check_dnn(ctx, e, "a convolution");
 }
 
-static hwb_status run(hwb_ctx *ctx, hwb__cuda *s, hwb_kernel *base, const void *const *in,
-                      void *const *out) {
-    dnn_kernel *k = (dnn_kernel *)base;
+static hwb_status convolve(hwb_ctx *ctx, hwb__cuda *s, dnn_kernel *k, const void *const *in,
+                           void *const *out) {
     const hwb__cuda_trio *c = &k->c;
     const stage *back = NULL; /* of the result */
     char *copy[3] = {NULL};
@@ -208,13 +213,39 @@ static hwb_status run(hwb_ctx *ctx, hwb__cuda *s, hwb_kernel *base, const void *
             at[i] = copy[i] ? copy[i] + t * image_of(c, i)->sk * k->size
                             : hwb__cuda_trio_operand(c, i, t, in, out);
         HWB_TRY(call(ctx, s, k, at, c->add && !back));
+        k->ran = true;
     }
     if (!back) return HWB_OK;
     return move(ctx, s, back, (char *)s->scratch + back->offset, out[0], c->add ? in[2] : NULL);
 }
 
+/* Another algorithm, or none of cuDNN's. */
+static hwb_status turn_away(hwb_ctx *ctx, hwb__cuda *s, dnn_kernel *k) {
+    hwb__cuda_dnn_refuse(s, &k->q, &k->c, k->d.exact);
+    hwb_status st = hwb__cuda_dnn_choose(ctx, s, &k->q, &k->c, k->d.exact);
+    if (st == HWB_OK) return hwb__cuda_scratch(ctx, s, k->offset + k->q.workspace);
+    if (st != HWB_EUNSUPPORTED) return st;
+    HWB_TRY(hwb__cuda_conv_gemm.prepare(ctx, s, &k->instead, &k->d));
+    memcpy(k->base.name, k->instead->name, sizeof(k->base.name));
+    return HWB_OK;
+}
+
+/* A first call that is refused has changed nothing but put the third input into the result:
+ * all may be done again. */
+static hwb_status run(hwb_ctx *ctx, hwb__cuda *s, hwb_kernel *base, const void *const *in,
+                      void *const *out) {
+    dnn_kernel *k = (dnn_kernel *)base;
+    while (!k->instead) {
+        hwb_status st = convolve(ctx, s, k, in, out);
+        if (k->ran || s->recording || (st != HWB_EUNSUPPORTED && st != HWB_EDEVICE)) return st;
+        HWB_TRY(turn_away(ctx, s, k));
+    }
+    return k->instead->run(ctx, s, k->instead, in, out);
+}
+
 static void destroy(hwb__cuda *s, hwb_kernel *base) {
     dnn_kernel *k = (dnn_kernel *)base;
+    free(k->instead); /* owns nothing more */
     hwb__cuda_dnn_drop(&k->q);
     hwb__cuda_mem_free(s, k->packed);
 }
@@ -263,6 +294,12 @@ static hwb_status prepare(hwb_ctx *ctx, hwb__cuda *s, hwb_kernel **out, const hw
     k->base.run = run;
     k->base.free = destroy;
     k->c = hwb__cuda_trio_of(d);
+    k->d = *d;
+    k->d.in = k->v;
+    k->d.out = &k->v[3];
+    k->d.scope = "";
+    for (int i = 0; i < d->n_in && i < 3; i++) k->v[i] = d->in[i];
+    k->v[3] = d->out[0];
     k->q.math = math;
     k->size = math == HWB_MATH_BF16 ? 2 : 4;
     hwb_status st = hwb__cuda_dnn_describe(ctx, &k->q, &k->c);

@@ -9,7 +9,7 @@
  *
  * fold adding up the entries of y w that belong to one pixel: every element of x
  * looks for its own, so nothing is written twice.  Images are taken as many at a time
- * as fit the scratch memory.
+ * as fit the scratch memory.  For 1x1 windows side by side, channels last, cols is x itself.
  */
 #include "cuda_conv_i.h"
 
@@ -31,6 +31,7 @@ typedef struct gemm_kernel {
     cudaKernel_t f; /* unfold, or fold for bwd_data */
     hwb__cuda_gemm g;
     int64_t chunk, taps; /* images at a time; columns of cols */
+    bool plain;          /* cols is x */
     struct COLS_PARAMS p;
 } gemm_kernel;
 
@@ -91,37 +92,41 @@ static hwb_status multiply(hwb_ctx *ctx, hwb__cuda *s, gemm_kernel *k, const pie
     const hwb__cuda_trio *c = &k->c;
     const int64_t pixels = c->y.h * c->y.w, og = c->w.n / c->groups, size = c->f64 ? 8 : 4;
     const int64_t rows = c->last ? q->images * pixels : pixels;
+    char *cols = k->plain ? q->x : s->scratch;
+    const int64_t row = k->plain ? c->x.c : k->taps;
     hwb__cuda_gemm g = k->g;
     g.batch = c->last ? 1 : q->images;
     if (c->op == HWB_OP_CONV_BWD_WEIGHTS) {
-        g.m = og, g.n = g.ldb = g.ldc = k->taps, g.k = rows;
+        g.m = og, g.n = g.ldc = k->taps, g.k = rows;
+        g.ldb = row;
         g.ta = c->last;
         g.lda = c->last ? c->y.c : pixels;
         g.batch = 1;
         for (int64_t i = 0; i < (c->last ? 1 : q->images); i++)
             HWB_TRY(hwb__cuda_gemm_run(ctx, s, &g, q->y + i * c->y.sn * size,
-                                       (char *)s->scratch + i * pixels * k->taps * size, q->w,
-                                       q->add || i > 0));
+                                       cols + i * pixels * k->taps * size, q->w, q->add || i > 0));
         return HWB_OK;
     }
     if (c->op == HWB_OP_CONV_BWD_DATA) {
-        g.m = rows, g.n = g.ldb = g.ldc = k->taps, g.k = og;
+        g.m = rows, g.n = g.ldb = k->taps, g.k = og;
+        g.ldc = row;
         g.ta = !c->last;
         g.lda = c->last ? c->y.c : pixels;
         g.sa = c->y.sn;
         g.sc = pixels * k->taps;
-        return hwb__cuda_gemm_run(ctx, s, &g, q->y, q->w, s->scratch, false);
+        return hwb__cuda_gemm_run(ctx, s, &g, q->y, q->w, cols, k->plain && q->add);
     }
-    g.k = g.lda = g.ldb = k->taps;
+    g.k = g.ldb = k->taps;
+    g.lda = row;
     g.tb = true;
     if (c->last) {
         g.m = rows, g.n = og, g.ldc = c->y.c;
-        return hwb__cuda_gemm_run(ctx, s, &g, s->scratch, q->w, q->y, q->add);
+        return hwb__cuda_gemm_run(ctx, s, &g, cols, q->w, q->y, q->add);
     }
     g.m = og, g.n = g.ldc = pixels;
     g.sb = pixels * k->taps;
     g.sc = c->y.sn;
-    return hwb__cuda_gemm_run(ctx, s, &g, q->w, s->scratch, q->y, q->add);
+    return hwb__cuda_gemm_run(ctx, s, &g, q->w, cols, q->y, q->add);
 }
 
 static hwb_status turn(hwb_ctx *ctx, hwb__cuda *s, gemm_kernel *k, int64_t t, const void *const *in,
@@ -137,9 +142,10 @@ static hwb_status turn(hwb_ctx *ctx, hwb__cuda *s, gemm_kernel *k, int64_t t, co
             q.y = (char *)hwb__cuda_trio_operand(c, 2, t, in, out) +
                   (first * c->y.sn + group * og * c->y.sc) * size;
             q.add = c->add || (c->op == HWB_OP_CONV_BWD_WEIGHTS && first > 0);
-            if (c->op != HWB_OP_CONV_BWD_DATA) HWB_TRY(move(ctx, s, k, &q));
+            const bool fold = c->op == HWB_OP_CONV_BWD_DATA;
+            if (!k->plain && !fold) HWB_TRY(move(ctx, s, k, &q));
             HWB_TRY(multiply(ctx, s, k, &q));
-            if (c->op == HWB_OP_CONV_BWD_DATA) HWB_TRY(move(ctx, s, k, &q));
+            if (!k->plain && fold) HWB_TRY(move(ctx, s, k, &q));
         }
     return HWB_OK;
 }
@@ -168,6 +174,14 @@ static bool supports(const hwb_kdesc *d) {
 static bool empty(const hwb_kdesc *d) {
     return hwb__cuda_numel(&d->in[0].shape) == 0 || hwb__cuda_numel(&d->in[1].shape) == 0 ||
            hwb__cuda_numel(&d->out[0].shape) == 0;
+}
+
+static bool is_plain(const hwb__cuda_trio *c) {
+    const hwb__cuda_window *w = &c->window;
+    bool one = c->last && c->x.h == c->y.h && c->x.w == c->y.w;
+    for (int i = 0; i < 2; i++)
+        one = one && w->kernel[i] == 1 && w->stride[i] == 1 && w->pad[i] == 0;
+    return one;
 }
 
 /* Offsets within a chunk fit 31 bits. */
@@ -215,8 +229,10 @@ static hwb_status prepare(hwb_ctx *ctx, hwb__cuda *s, hwb_kernel **out, const hw
     k->g.f64 = c.f64;
     k->g.compute = hwb__cuda_compute(s, c.f64, d->exact);
     k->taps = c.w.c * c.w.h * c.w.w;
+    k->plain = is_plain(&c);
     hwb_status st = HWB_OK;
-    if (!empty(d)) {
+    if (k->plain && !empty(d)) k->chunk = c.x.n;
+    else if (!empty(d)) {
         const int64_t one = c.y.h * c.y.w * k->taps * (c.f64 ? 8 : 4);
         k->chunk = one < LIMIT ? LIMIT / one : 1;
         if (k->chunk > c.x.n) k->chunk = c.x.n;

@@ -44,5 +44,8 @@ void hwb__cuda_dnn_drop(hwb__cuda_dnn_conv *q);
  * exact: none that rounds more than the plain sum of products does. */
 hwb_status hwb__cuda_dnn_choose(hwb_ctx *ctx, hwb__cuda *s, hwb__cuda_dnn_conv *q,
                                 const hwb__cuda_trio *c, bool exact);
+/* What was chosen did not run: the next choice is another one. */
+void hwb__cuda_dnn_refuse(hwb__cuda *s, const hwb__cuda_dnn_conv *q, const hwb__cuda_trio *c,
+                          bool exact);
 
 #endif

@@ -43,11 +43,6 @@ hwb_status hwb__cuda_check_blas(hwb_ctx *ctx, cublasStatus_t e, const char *call
     return hwb__cuda_fail(ctx, status, "cuda: %s at %.120s", cublasGetStatusString(e), call);
 }
 
-hwb_status hwb__cuda_check_dnn(hwb_ctx *ctx, cudnnStatus_t e, const char *call) {
-    if (e == CUDNN_STATUS_SUCCESS) return HWB_OK;
-    return hwb__cuda_fail(ctx, HWB_EDEVICE, "cuda: %s at %.120s", cudnnGetErrorString(e), call);
-}
-
 /* ---- choosing a device ------------------------------------------------------------ */
 
 static hwb_status count_devices(hwb_ctx *ctx, int *count) {
@@ -140,7 +135,7 @@ void hwb__cuda_close(void *state) {
         cudaStreamSynchronize(s->stream);
     }
     if (s->blas) cublasDestroy(s->blas);
-    if (s->dnn) cudnnDestroy(s->dnn);
+    if (s->dnn) hwb__dnn.cudnnDestroy(s->dnn);
     hwb__cuda_puts_free(s);
     hwb__cuda_mem_free(s, s->fault);
     hwb__cuda_mem_free(s, s->blas_space);
@@ -176,13 +171,6 @@ hwb_status hwb__cuda_blas(hwb_ctx *ctx, hwb__cuda *s) {
     return HWB_OK;
 }
 
-hwb_status hwb__cuda_dnn(hwb_ctx *ctx, hwb__cuda *s) {
-    if (s->dnn) return HWB_OK;
-    HWB_CUDNN_TRY(ctx, cudnnCreate(&s->dnn));
-    HWB_CUDNN_TRY(ctx, cudnnSetStream(s->dnn, s->stream));
-    return HWB_OK;
-}
-
 /* ---- for `hwb doctor` --------------------------------------------------------------------- */
 
 hwb_status hwb__cuda_describe(hwb_ctx *ctx, void *state, char *text, size_t size) {
@@ -196,14 +184,17 @@ hwb_status hwb__cuda_describe(hwb_ctx *ctx, void *state, char *text, size_t size
     HWB_CUDA_TRY(ctx, cudaDriverGetVersion(&driver));
     HWB_CUDA_TRY(ctx, cudaRuntimeGetVersion(&runtime));
     nvrtcVersion(&major, &minor);
-    size_t dnn = cudnnGetVersion();
-    snprintf(
-        text, size,
-        "%s, compute capability %d.%d, %d multiprocessors, %.1f of %.1f GiB free, driver for "
-        "CUDA %d.%d, runtime %d.%d, NVRTC %d.%d, cuBLAS %d.%d, cuDNN %d.%d.%d, products in %s%s",
-        p.name, s->cc / 10, s->cc % 10, s->sms, (double)vacant / 0x1p30, (double)total / 0x1p30,
-        driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10, major, minor,
-        CUBLAS_VER_MAJOR, CUBLAS_VER_MINOR, (int)(dnn / 10000), (int)(dnn / 100 % 100),
-        (int)(dnn % 100), names[s->math], s->deterministic ? "" : ", last bits may vary");
+    char dnn[32] = "no cuDNN";
+    if (hwb__cuda_dnn_load(ctx) == HWB_OK) {
+        const size_t v = hwb__dnn.cudnnGetVersion();
+        snprintf(dnn, sizeof(dnn), "cuDNN %zu.%zu.%zu", v / 10000, v / 100 % 100, v % 100);
+    }
+    snprintf(text, size,
+             "%s, compute capability %d.%d, %d multiprocessors, %.1f of %.1f GiB free, driver for "
+             "CUDA %d.%d, runtime %d.%d, NVRTC %d.%d, cuBLAS %d.%d, %s, products in %s%s",
+             p.name, s->cc / 10, s->cc % 10, s->sms, (double)vacant / 0x1p30,
+             (double)total / 0x1p30, driver / 1000, driver % 1000 / 10, runtime / 1000,
+             runtime % 1000 / 10, major, minor, CUBLAS_VER_MAJOR, CUBLAS_VER_MINOR, dnn,
+             names[s->math], s->deterministic ? "" : ", last bits may vary");
     return HWB_OK;
 }

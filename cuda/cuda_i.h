@@ -25,7 +25,7 @@
  *            nvrtcGetCUBIN nvrtcGetPTXSize nvrtcGetPTX nvrtcDestroyProgram nvrtcGetErrorString
  *   cublas   cublasCreate cublasDestroy cublasSetStream cublasSetWorkspace
  *            cublasGetStatusString cublasGemmStridedBatchedEx_64
- *   cudnn    cudnnCreate cudnnDestroy cudnnSetStream cudnnGetVersion cudnnGetErrorString
+ *   cudnn    dlopen("libcudnn.so.9") at the first convolution: cudnnCreate cudnnDestroy cudnnSetStream cudnnGetVersion cudnnGetErrorString
  *            cudnnCreateTensorDescriptor cudnnSetTensor4dDescriptor cudnnDestroyTensorDescriptor
  *            cudnnCreateFilterDescriptor cudnnSetFilter4dDescriptor cudnnDestroyFilterDescriptor
  *            cudnnCreateConvolutionDescriptor cudnnSetConvolution2dDescriptor
@@ -68,6 +68,8 @@ typedef struct hwb__cuda {
     cublasHandle_t blas; /* NULL until the first product */
     void *blas_space;
     cudnnHandle_t dnn; /* NULL until the first convolution */
+    bool dnn_failed;   /* it cannot be had */
+    bool recording;    /* between capture_begin and capture_end */
     hwb__cuda_pool *pool;
     int64_t *fault;      /* device: what an index kernel found wrong (cuda_fault.c) */
     int64_t *host_fault; /* pinned copy */
@@ -75,9 +77,10 @@ typedef struct hwb__cuda {
     hwb__cuda_choice *choices;
     hwb__cuda_puts *puts; /* NULL until the first small copy */
     int n_sources, n_choices;
-    void *ring;    /* pinned, for large copies; made by the first (cuda_copy.c) */
-    void *bounce;  /* pinned, for small results */
-    void *scratch; /* shared by the kernels of the stream, grown at prepare */
+    void *ring;       /* pinned, for larger copies; made by the first (cuda_copy.c) */
+    size_t ring_used; /* bytes that the stream may still read */
+    void *bounce;     /* pinned, for small results */
+    void *scratch;    /* shared by the kernels of the stream, grown at prepare */
     size_t scratch_bytes;
 } hwb__cuda;
 
@@ -89,6 +92,7 @@ hwb_status hwb__cuda_oom(hwb_ctx *ctx); /* of host memory */
 /* HWB_OK, or a failure that names the call and its library's text */
 hwb_status hwb__cuda_check(hwb_ctx *ctx, cudaError_t e, const char *call);
 hwb_status hwb__cuda_check_blas(hwb_ctx *ctx, cublasStatus_t e, const char *call);
+/* HWB_EUNSUPPORTED where cuDNN cannot, rather than the device */
 hwb_status hwb__cuda_check_dnn(hwb_ctx *ctx, cudnnStatus_t e, const char *call);
 #define HWB_CUDA_TRY(ctx, call)   HWB_TRY(hwb__cuda_check((ctx), (call), #call))
 #define HWB_CUBLAS_TRY(ctx, call) HWB_TRY(hwb__cuda_check_blas((ctx), (call), #call))
@@ -99,7 +103,50 @@ void hwb__cuda_close(void *state);
 hwb_status hwb__cuda_configure(hwb_ctx *ctx, void *state, const hwb_device_options *options);
 hwb_status hwb__cuda_describe(hwb_ctx *ctx, void *state, char *text, size_t size);
 hwb_status hwb__cuda_blas(hwb_ctx *ctx, hwb__cuda *s); /* makes s->blas */
-hwb_status hwb__cuda_dnn(hwb_ctx *ctx, hwb__cuda *s);  /* makes s->dnn */
+
+/* ---- cuDNN (cuda_dnn.c) -------------------------------------------------------------- */
+
+#define HWB__CUDNN_MAP(XX)                                                                         \
+    XX(cudnnCreate)                                                                                \
+    XX(cudnnDestroy)                                                                               \
+    XX(cudnnSetStream)                                                                             \
+    XX(cudnnGetVersion)                                                                            \
+    XX(cudnnGetErrorString)                                                                        \
+    XX(cudnnCreateTensorDescriptor)                                                                \
+    XX(cudnnSetTensor4dDescriptor)                                                                 \
+    XX(cudnnDestroyTensorDescriptor)                                                               \
+    XX(cudnnCreateFilterDescriptor)                                                                \
+    XX(cudnnSetFilter4dDescriptor)                                                                 \
+    XX(cudnnDestroyFilterDescriptor)                                                               \
+    XX(cudnnCreateConvolutionDescriptor)                                                           \
+    XX(cudnnSetConvolution2dDescriptor)                                                            \
+    XX(cudnnSetConvolutionGroupCount)                                                              \
+    XX(cudnnSetConvolutionMathType)                                                                \
+    XX(cudnnDestroyConvolutionDescriptor)                                                          \
+    XX(cudnnGetConvolutionForwardAlgorithm_v7)                                                     \
+    XX(cudnnGetConvolutionBackwardDataAlgorithm_v7)                                                \
+    XX(cudnnGetConvolutionBackwardFilterAlgorithm_v7)                                              \
+    XX(cudnnFindConvolutionForwardAlgorithmEx)                                                     \
+    XX(cudnnFindConvolutionBackwardDataAlgorithmEx)                                                \
+    XX(cudnnFindConvolutionBackwardFilterAlgorithmEx)                                              \
+    XX(cudnnGetConvolutionForwardWorkspaceSize)                                                    \
+    XX(cudnnGetConvolutionBackwardDataWorkspaceSize)                                               \
+    XX(cudnnGetConvolutionBackwardFilterWorkspaceSize)                                             \
+    XX(cudnnConvolutionForward)                                                                    \
+    XX(cudnnConvolutionBackwardData)                                                               \
+    XX(cudnnConvolutionBackwardFilter)
+
+typedef struct hwb__cudnn {
+    void *library; /* NULL until it is loaded */
+#define XX(name) __typeof__(&name) name;
+    HWB__CUDNN_MAP(XX)
+#undef XX
+} hwb__cudnn;
+extern hwb__cudnn hwb__dnn;
+
+/* Both: HWB_EUNSUPPORTED, and why, where there is none. */
+hwb_status hwb__cuda_dnn_load(hwb_ctx *ctx);
+hwb_status hwb__cuda_dnn(hwb_ctx *ctx, hwb__cuda *s); /* makes s->dnn */
 
 /* ---- memory (cuda_memory.c) --------------------------------------------------------- */
 
@@ -117,6 +164,8 @@ hwb_status hwb__cuda_mem_put(hwb_ctx *ctx, void *state, void *dst, const void *h
 hwb_status hwb__cuda_mem_get(hwb_ctx *ctx, void *state, void *host, const void *src, size_t bytes);
 hwb_status hwb__cuda_mem_copy(hwb_ctx *ctx, void *state, void *dst, const void *src, size_t bytes);
 hwb_status hwb__cuda_sync(hwb_ctx *ctx, void *state);
+/* cudaStreamQuery; "not ready" is no error, and does not stay behind as the last one. */
+cudaError_t hwb__cuda_query(cudaStream_t stream);
 
 /* Small copies up, gathered (cuda_puts.c).  note: *noted says whether it was; either way
  * what was noted before for the same place comes first.  send: before anything that may

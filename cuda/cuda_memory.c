@@ -6,10 +6,14 @@
  * of a context runs on one stream, so a block's next user starts when its last
  * one is done.  When the device is out of memory the lists are given back and the
  * request is tried once more.
+ *
+ * HWB_CUDA_POOL=no: every block comes from the driver, of just the size asked for, and goes
+ * back to it at once, so that memory checkers see each late use and each overrun.
  */
 #include "cuda_i.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* ---- the allocator ----------------------------------------------------------------- */
 
@@ -26,6 +30,7 @@ struct hwb__cuda_pool {
     block *used[BUCKETS]; /* by address */
     block *idle[N_CLASSES];
     block *retired; /* scratch that captured graphs may name */
+    bool passes;    /* keeps nothing: HWB_CUDA_POOL=no */
 };
 
 /* The class of a size and the class's own size: 512 * 2^o * (1 + c/8). */
@@ -46,8 +51,10 @@ static block **bucket_of(hwb__cuda_pool *pool, const void *p) {
 }
 
 hwb_status hwb__cuda_pool_new(hwb_ctx *ctx, hwb__cuda_pool **out) {
-    *out = calloc(1, sizeof(**out));
-    return *out ? HWB_OK : hwb__cuda_oom(ctx);
+    const char *text = getenv("HWB_CUDA_POOL");
+    if (!(*out = calloc(1, sizeof(**out)))) return hwb__cuda_oom(ctx);
+    (*out)->passes = text && strcmp(text, "no") == 0;
+    return HWB_OK;
 }
 
 static void give_back(block **list) {
@@ -89,6 +96,7 @@ void *hwb__cuda_mem_alloc(hwb_ctx *ctx, void *state, size_t bytes) {
         hwb__cuda_fail(ctx, HWB_ENOMEM, "cuda: %zu bytes are more than any device has", bytes);
         return NULL;
     }
+    if (s->pool->passes) rounded = bytes ? bytes : 1;
     block *b = s->pool->idle[class];
     if (b) {
         s->pool->idle[class] = b->next;
@@ -136,6 +144,7 @@ void hwb__cuda_mem_free(void *state, void *p) {
     hwb__cuda_host->count_device(s->ctx, -(int64_t)b->bytes);
     b->next = s->pool->idle[b->class];
     s->pool->idle[b->class] = b;
+    if (s->pool->passes) give_back(&s->pool->idle[b->class]);
 }
 
 hwb_status hwb__cuda_scratch(hwb_ctx *ctx, hwb__cuda *s, size_t bytes) {

@@ -96,7 +96,7 @@ static hwb_status settle(hwb_ctx *ctx, group *g, hwb_status (*going_on)(hwb_ctx 
 /* Until the stream is done. */
 static hwb_status finish(hwb_ctx *ctx, group *g, hwb_status (*going_on)(hwb_ctx *)) {
     for (;;) {
-        cudaError_t e = cudaStreamQuery(g->stream);
+        cudaError_t e = hwb__cuda_query(g->stream);
         if (e == cudaSuccess) return HWB_OK;
         if (e != cudaErrorNotReady) return hwb__cuda_check(ctx, e, "a sum over ranks");
         HWB_TRY(settle(ctx, g, going_on));

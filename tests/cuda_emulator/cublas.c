@@ -3,7 +3,8 @@
  * strides, column-major as cuBLAS has it, summed in double.
  *
  * Arguments are refused as the documentation of cublasGemmStridedBatchedEx says.
- * TF32 and bf16 computation round the operands; C is not read when beta is 0.
+ * TF32 and bf16 computation round the operands; C is not read when beta is 0.  The
+ * beginning of the workspace is written over.
  */
 #include "emu.h"
 
@@ -12,12 +13,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BLAS_MAGIC = 0x424c4153 };
+enum { BLAS_MAGIC = 0x424c4153, SPOILED = 4096 };
 
 struct cublasContext {
     unsigned magic;
     cudaStream_t stream;
     void *workspace;
+    size_t workspace_bytes;
 };
 
 static struct cublasContext *blas_of(cublasHandle_t h) {
@@ -40,6 +42,8 @@ typedef struct product {
     double alpha, beta;
     size_t size; /* of an element: 4 or 8 */
     int keep;    /* bits of the significand that operands keep; 0: all */
+    void *workspace;
+    size_t workspace_bytes;
 } product;
 
 static double rounded(double x, int keep) {
@@ -102,6 +106,9 @@ static void run_product(void *args) {
         check(p, &p->b, "cublasGemm: B");
     }
     check(p, &p->c, "cublasGemm: C");
+    emu_memory_check(p->workspace, p->workspace_bytes, "cublasGemm: workspace");
+    if (p->workspace)
+        memset(p->workspace, 0xFF, p->workspace_bytes < SPOILED ? p->workspace_bytes : SPOILED);
     double *row = malloc((size_t)p->n * sizeof *row + 1);
     if (!row) emu_fatal("no memory for a product");
     for (int64_t i = 0; i < p->batch; i++) multiply(p, i, row);
@@ -141,6 +148,7 @@ CUBLASAPI EMU_API cublasStatus_t cublasSetWorkspace_v2(cublasHandle_t h, void *p
     emu_memory_check(p, bytes, "cublasSetWorkspace");
     emu_unlock();
     blas_of(h)->workspace = p;
+    h->workspace_bytes = bytes;
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -199,6 +207,11 @@ CUBLASAPI EMU_API cublasStatus_t cublasGemmStridedBatchedEx_64(
     p.alpha = p.size == 4 ? (double)*(const float *)alpha : *(const double *)alpha;
     p.beta = p.size == 4 ? (double)*(const float *)beta : *(const double *)beta;
     if (m == 0 || n == 0 || batch == 0) return CUBLAS_STATUS_SUCCESS;
+    if (emu_error_pending()) return CUBLAS_STATUS_EXECUTION_FAILED;
+    if (!h->workspace && emu_capturing(h->stream))
+        emu_fatal("cuBLAS would allocate its workspace while the stream is captured");
+    p.workspace = h->workspace;
+    p.workspace_bytes = h->workspace ? h->workspace_bytes : 0;
     emu_lock();
     cudaError_t e = emu_enqueue(h->stream, "cublasGemmStridedBatchedEx", run_product, &p, sizeof p);
     emu_unlock();

@@ -8,14 +8,15 @@
  * all three operands in bf16 and computes in float (PSEUDO_BFLOAT16_CONFIG).
  * Lists of algorithms begin with one that is not supported, as they may; those
  * that cuDNN calls not deterministic are not.  $HWB_EMU_CUDNN=none: nothing is
- * supported.
+ * supported; =absent: a library of cuDNN's own is not there; =late: what was offered is refused when it is to run, all but the last of
+ * a list; =never: the last, too.
  */
 #include "cudnn_i.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { DNN_MAGIC = 0x444e4e00 };
+enum { DNN_MAGIC = 0x444e4e00, ALIGNMENT = 16 };
 
 struct cudnnContext {
     unsigned magic;
@@ -61,7 +62,9 @@ static cudnnStatus_t destroy(void *handle, const char *kind) {
 }
 
 EMU_API cudnnStatus_t cudnnCreate(cudnnHandle_t *out) {
+    const char *how = getenv("HWB_EMU_CUDNN");
     if (emu_unsafe_call() != cudaSuccess) return CUDNN_STATUS_NOT_INITIALIZED;
+    if (how && strcmp(how, "absent") == 0) return CUDNN_STATUS_SUBLIBRARY_LOADING_FAILED;
     return create((void **)out, sizeof **out, "cudnnHandle");
 }
 
@@ -267,6 +270,14 @@ static cudnnStatus_t convolve(cudnnHandle_t h, emu_convolution *q, int algo, con
     if (e != CUDNN_STATUS_SUCCESS) return e;
     if (!c) return CUDNN_STATUS_NOT_SUPPORTED;
     if (!q->x_at || !q->w_at || !q->y_at || !alpha || !beta) return CUDNN_STATUS_BAD_PARAM;
+    if (((uintptr_t)q->x_at | (uintptr_t)q->w_at | (uintptr_t)q->y_at | (uintptr_t)q->workspace) %
+        ALIGNMENT)
+        return CUDNN_STATUS_BAD_PARAM_MISALIGNED_POINTER;
+    if (emu_error_pending()) return CUDNN_STATUS_EXECUTION_FAILED;
+    const char *how = getenv("HWB_EMU_CUDNN");
+    if (how && (strcmp(how, "never") == 0 ||
+                (strcmp(how, "late") == 0 && c != &choices[q->direction][N_CHOICES - 1])))
+        return CUDNN_STATUS_NOT_SUPPORTED;
     if (q->workspace_bytes < workspace_of(c, q) || (workspace_of(c, q) && !q->workspace))
         return CUDNN_STATUS_BAD_PARAM_SIZE_INSUFFICIENT;
     q->workspace_bytes = workspace_of(c, q);

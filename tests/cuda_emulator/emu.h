@@ -87,6 +87,9 @@ EMU_API uint32_t emu_random(uint32_t below);
 /* ---- the emulated device ---------------------------------------------------------------- */
 EMU_API int emu_capability(void);             /* $HWB_EMU_SM, 90 by default */
 EMU_API cudaError_t emu_error(cudaError_t e); /* remembers it for cudaGetLastError */
+/* An error that nobody has fetched: a library that looks for one after its launches takes
+ * it for its own. */
+EMU_API bool emu_error_pending(void);
 /* True at the call numbered $HWB_EMU_FAIL (counted from 1) of those that can
  * fail for want of memory: tests that every path frees. */
 EMU_API bool emu_fail_now(void);

@@ -6,6 +6,7 @@
  * at hand, the registers and static shared memory that its compiler used for
  * each kernel.  A launch is held against the limits of a device by them.
  */
+#define _GNU_SOURCE
 #include "block_i.h"
 #include "image.h"
 
@@ -13,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 enum { LIBRARY_MAGIC = 0x4c494252, KERNEL_MAGIC = 0x4b45524e };
 enum { MAX_ARGS = 64, MAX_REGISTERS = 65536, DEFAULT_SHARED = 48 * 1024, MAX_PARAMETERS = 32764 };
@@ -124,6 +126,23 @@ static void check_pointers(const emu_kernel_info *info, void *const *args) {
     }
 }
 
+/* The same for pointers inside of structs: a word of the arguments that is the address of
+ * some of this process's own memory is no number by chance. */
+static void check_words(const emu_kernel_info *info, const char *args, size_t bytes) {
+    static const uintptr_t lowest = (uintptr_t)1 << 40, highest = (uintptr_t)1 << 47;
+    unsigned char mapped;
+    for (size_t at = 0; at + sizeof(uintptr_t) <= bytes; at += sizeof(uintptr_t)) {
+        uintptr_t word;
+        memcpy(&word, args + at, sizeof word);
+        const void *p = (const void *)word;
+        if (word < lowest || word >= highest || emu_memory_on_device(p) || emu_memory_pinned(p, 0))
+            continue;
+        if (mincore((void *)(word & ~(uintptr_t)4095), 1, &mapped) == 0)
+            emu_fatal("kernel %s: byte %zu of its arguments is the host address %p", info->name, at,
+                      p);
+    }
+}
+
 typedef struct queued {
     struct CUkern_st *kernel;
     emu_launch launch;
@@ -137,6 +156,7 @@ static void run_queued(void *args) {
     const emu_kernel_info *info = q->kernel->info;
     for (int i = 0; i < info->n_args; i++) at[i] = q->data + q->offset[i];
     check_pointers(info, at);
+    check_words(info, q->data, q->launch.bytes);
     q->launch.args = q->data;
     emu_launch_run(&q->launch, q->kernel->library->module, info, at);
 }

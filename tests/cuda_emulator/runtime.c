@@ -2,9 +2,10 @@
  * runtime.c: the part of libcudart that is one call, one answer: the emulated
  * device, errors, memory and copies; and the report at exit.
  *
- * Copies as the runtime's documentation has them: to or from pageable memory
- * cudaMemcpyAsync takes the bytes (to the device) or delivers them (from it)
- * before it returns; with pinned memory it does so when the stream gets there.
+ * Copies as the runtime's documentation has them at their worst: bytes from the host are
+ * read when the stream gets there, pageable memory too ("might be synchronous"), which
+ * must hold what it held when the call was made; bytes to pageable memory have arrived
+ * when the call returns.
  */
 #define _GNU_SOURCE
 #include "stream_i.h"
@@ -63,6 +64,10 @@ void emu_keep(void *p) {
 cudaError_t emu_error(cudaError_t e) {
     if (e != cudaSuccess) last_error = e;
     return e;
+}
+
+bool emu_error_pending(void) {
+    return last_error != cudaSuccess;
 }
 
 EMU_API cudaError_t cudaGetLastError(void) {
@@ -210,13 +215,22 @@ typedef struct copy {
     void *to;
     const void *from;
     size_t bytes;
-    char data[]; /* of pageable memory, when from is NULL */
+    bool watched; /* pageable, to the device */
+    uint64_t sum; /* of its bytes then */
 } copy;
+
+static uint64_t sum_of(const char *p, size_t bytes) {
+    uint64_t h = 0xcbf29ce484222325u;
+    for (size_t i = 0; i < bytes; i++) h = (h ^ (unsigned char)p[i]) * 0x100000001b3u;
+    return h;
+}
 
 static void run_copy(void *args) {
     copy *c = args;
-    const char *from = c->from ? c->from : c->data;
-    if (c->from && emu_memory_on_device(c->from)) emu_memory_check(c->from, c->bytes, "copy from");
+    const char *from = c->from;
+    if (emu_memory_on_device(c->from)) emu_memory_check(c->from, c->bytes, "copy from");
+    if (c->watched && sum_of(from, c->bytes) != c->sum)
+        emu_fatal("%zu bytes of pageable memory changed before they were copied", c->bytes);
     if (emu_memory_on_device(c->to)) emu_memory_check(c->to, c->bytes, "copy to");
     if ((char *)c->to < from + c->bytes && from < (char *)c->to + c->bytes)
         emu_fatal("a copy of %zu bytes onto itself", c->bytes);
@@ -238,19 +252,12 @@ static cudaError_t enqueue_copy(void *to, const void *from, size_t bytes, enum c
                                 cudaStream_t stream) {
     if (bytes == 0) return cudaSuccess;
     if (!direction_ok(to, from, kind)) return cudaErrorInvalidValue;
-    bool staged =
-        kind == cudaMemcpyHostToDevice && !emu_memory_pinned(from, bytes) && !emu_capturing(stream);
     bool waits = kind == cudaMemcpyDeviceToHost && !emu_memory_pinned(to, bytes);
     if (waits && emu_capturing(stream)) return emu_capture_refuse(emu_stream_of(stream));
-    size_t size = sizeof(copy) + (staged ? bytes : 0);
-    copy *c = malloc(size);
-    if (!c) return cudaErrorMemoryAllocation;
-    c->to = to;
-    c->from = staged ? NULL : from;
-    c->bytes = bytes;
-    if (staged) memcpy(c->data, from, bytes);
-    cudaError_t e = emu_enqueue(stream, "cudaMemcpyAsync", run_copy, c, size);
-    free(c);
+    copy c = {to, from, bytes, false, 0};
+    c.watched = kind == cudaMemcpyHostToDevice && !emu_memory_pinned(from, bytes);
+    if (c.watched) c.sum = sum_of(from, bytes);
+    cudaError_t e = emu_enqueue(stream, "cudaMemcpyAsync", run_copy, &c, sizeof c);
     return e == cudaSuccess && waits ? emu_stream_finish(stream) : e;
 }
 
@@ -307,7 +314,7 @@ static cudaError_t wait(cudaStream_t stream, cudaError_t (*how)(cudaStream_t)) {
     cudaError_t e = emu_capturing(stream) ? emu_capture_refuse(emu_stream_of(stream)) : how(stream);
     if (e == cudaSuccess) emu_count_wait();
     emu_unlock();
-    return e == cudaErrorNotReady ? e : emu_error(e);
+    return emu_error(e); /* "not ready" stays behind as the last error, too */
 }
 
 EMU_API cudaError_t cudaStreamSynchronize(cudaStream_t s) {

@@ -88,11 +88,13 @@ enum { N = 1000 };
 static void rig_make(rig *r, const char *source) {
     float values[N];
     for (int i = 0; i < N; i++) values[i] = (float)(i % 7);
+    cudaGetLastError(); /* of the tests before */
     OK(load(source, &r->kernel));
     OK(cudaStreamCreateWithFlags(&r->stream, cudaStreamNonBlocking));
     OK(cudaMalloc((void **)&r->in, sizeof values));
     OK(cudaMalloc((void **)&r->out, 256 * sizeof(float)));
     OK(cudaMemcpyAsync(r->in, values, sizeof values, cudaMemcpyHostToDevice, r->stream));
+    OK(cudaStreamSynchronize(r->stream)); /* `values` ends here */
 }
 
 static void rig_drop(rig *r) {
@@ -284,6 +286,50 @@ static void host_pointer(void) {
     OK(cudaLaunchKernel(r.kernel, (dim3){1, 1, 1}, (dim3){1, 1, 1}, args, 0, r.stream));
     cudaStreamSynchronize(r.stream);
 }
+static void host_pointer_inside(void) {
+    rig r;
+    float *host = calloc(N, sizeof(float));
+    rig_make(&r, COPY);
+    r.in = host;
+    OK(launch(&r, 1, 256, 10));
+    cudaStreamSynchronize(r.stream);
+}
+static void changes_pageable(void) {
+    rig r;
+    float x = 1;
+    rig_make(&r, COPY);
+    OK(cudaMemcpyAsync(r.in, &x, sizeof x, cudaMemcpyHostToDevice, r.stream));
+    x = 2;
+    cudaStreamSynchronize(r.stream);
+}
+static cublasStatus_t product(cublasHandle_t h, float *a) {
+    const float one = 1, zero = 0;
+    return cublasGemmStridedBatchedEx_64(h, CUBLAS_OP_N, CUBLAS_OP_N, 2, 2, 2, &one, a, CUDA_R_32F,
+                                         2, 0, a + 4, CUDA_R_32F, 2, 0, &zero, a + 8, CUDA_R_32F, 2,
+                                         0, 1, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT);
+}
+static void captures_without_space(void) {
+    rig r;
+    cublasHandle_t h;
+    rig_make(&r, COPY);
+    OK(cublasCreate(&h));
+    OK(cublasSetStream(h, r.stream));
+    OK(cudaStreamBeginCapture(r.stream, cudaStreamCaptureModeThreadLocal));
+    product(h, r.in);
+}
+static void frees_space(void) {
+    rig r;
+    cublasHandle_t h;
+    void *space;
+    rig_make(&r, COPY);
+    OK(cudaMalloc(&space, 4096));
+    OK(cublasCreate(&h));
+    OK(cublasSetStream(h, r.stream));
+    OK(cublasSetWorkspace(h, space, 4096));
+    OK(cudaFree(space));
+    OK(product(h, r.in));
+    cudaStreamSynchronize(r.stream);
+}
 static void splits(void) {
     run_kernel(SPLIT, N);
 }
@@ -323,6 +369,10 @@ static void test_misuse(void **state) {
         {reads_freed, NULL, "of a block of 4000 bytes that was freed"},
         {writes_near, NULL, "the bytes behind a block of 40 bytes were written"},
         {host_pointer, NULL, "is no device memory"},
+        {host_pointer_inside, NULL, "of its arguments is the host address"},
+        {changes_pageable, NULL, "4 bytes of pageable memory changed before they were copied"},
+        {captures_without_space, NULL, "would allocate its workspace while the stream"},
+        {frees_space, NULL, "cublasGemm: workspace: 4096 bytes are wanted at"},
         {splits, NULL, "wait at different barriers"},
         {leaves_bounds, NULL, "index out of bounds"},
         {races, "HWB_EMU_RACES", "depends on the order of its threads"},
@@ -339,6 +389,23 @@ static void test_misuse(void **state) {
             fail_msg("case %zu ends with %d and \"%s\", not \"%s\"", i, status, words,
                      cases[i].words);
     }
+}
+
+/* "Not ready" is the last error until somebody asks for it; a library takes it for its own. */
+static void test_last_error(void **state) {
+    (void)state;
+    rig r;
+    cublasHandle_t h;
+    rig_make(&r, COPY);
+    OK(cublasCreate(&h));
+    OK(cublasSetStream(h, r.stream));
+    OK(launch(&r, 1, 256, 10));
+    assert_int_equal(cudaStreamQuery(r.stream), cudaErrorNotReady);
+    assert_int_equal(product(h, r.in), CUBLAS_STATUS_EXECUTION_FAILED);
+    assert_int_equal(cudaGetLastError(), cudaErrorNotReady);
+    OK(product(h, r.in));
+    rig_drop(&r);
+    OK(cublasDestroy(h));
 }
 
 /* Shared memory begins as NaN. */
@@ -372,6 +439,7 @@ static void test_gemm(void **state) {
     const float one = 1, zero = 0;
     float got[4];
     cublasHandle_t h;
+    cudaGetLastError(); /* of the tests before */
     OK(cublasCreate(&h));
     float *a = to_device(values, 6), *at = to_device(transposed, 6), *c = to_device(ones, 4);
     for (int turn = 0; turn < 4; turn++) {
@@ -397,9 +465,11 @@ static void test_gemm(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sum),    cmocka_unit_test(test_later),  cmocka_unit_test(test_graph),
-        cmocka_unit_test(test_errors), cmocka_unit_test(test_images), cmocka_unit_test(test_misuse),
-        cmocka_unit_test(test_poison), cmocka_unit_test(test_gemm),
+        cmocka_unit_test(test_sum),        cmocka_unit_test(test_later),
+        cmocka_unit_test(test_graph),      cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_images),     cmocka_unit_test(test_misuse),
+        cmocka_unit_test(test_poison),     cmocka_unit_test(test_gemm),
+        cmocka_unit_test(test_last_error),
     };
     return RUN_TESTS(tests);
 }
