@@ -60,6 +60,7 @@ enum { HWB_FUSED_MAX_IN = 16, HWB_FUSED_MAX_INSTR = 64, HWB_FUSED_MAX_OUT = 8 };
  *   conv trio, avgpool, pools: attrs.channels_last tells how images lie.
  *   conv trio: an optional third input of the result's shape and dtype is added
  *   to the result (out = op(in0, in1) + in2); in2 and out may be one buffer.
+ *   matmul: likewise, where the backend takes pairs.
  *   Where the backend takes pairs, four inputs are a sum of two, op(in0, in1) +
  *   op(in2, in3), of the same shapes but for a leading K, to which a fifth is added.
  *   fused: `fused` is set; in/out follow its inputs and outputs.
@@ -106,7 +107,7 @@ typedef struct hwb_backend {
     bool host;          /* buffers are host memory */
     bool channels_last; /* wants images as N,H,W,C: the compiler lays programs out so */
     bool fuses;         /* takes FUSED kernels */
-    bool pairs;         /* takes sums of two of the conv trio as one kernel */
+    bool pairs;         /* takes sums of two of the conv trio as one kernel, and matmul's in2 */
     bool epilogues;     /* takes convolutions followed by a group; asks supports which */
     size_t align;       /* kernels take values at any multiple of so many bytes inside a buffer;
                            0: at its beginning only */

@@ -162,6 +162,8 @@ hwb_status hwb__plan_make(const hwb_graph *g, hwb__plan **out, int n_out, const 
                           bool fuse, bool pairs, const hwb_device *follows, size_t align);
 void hwb__plan_free(hwb__plan *p);
 void hwb__step_free(hwb__step *s);
+/* This node is, or as a slice may be, a part of a leaf's memory, which nothing writes. */
+bool hwb__in_leaf(const hwb_graph *g, const hwb_id *alias, hwb_id id);
 void hwb__place_slices(const hwb_graph *g, hwb__plan *p, size_t align);
 void hwb__place_joins(const hwb_graph *g, hwb__plan *p, size_t align);
 

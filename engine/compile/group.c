@@ -2,7 +2,8 @@
  * group.c: which nodes become one kernel.
  *
  * First, sums into convolutions: in a + conv(..) the convolution adds to a in
- * place (an accumulate post-op costs nothing), so the sum is no pass of its own;
+ * place (an accumulate post-op costs nothing), so the sum is no pass of its own, and
+ * so does a matrix product on backends that take pairs;
  * for backends that take pairs, conv(..) + conv(..) of the same shapes is one kernel.
  * Then pointwise nodes of one stage and one iteration space join the group of a
  * producer, with sums over some of its dims as trailing reductions, as long as
@@ -56,14 +57,21 @@ static hwb_status find_stages(const hwb_graph *g, uint16_t *stage) {
 
 /* ---- sums into convolutions ----------------------------------------------------------- */
 
+/* The kernel of this node can add to what its result's memory holds: a convolution's, and a
+ * matrix product's where the backend takes sums of two. */
+static bool adds(const hwb_graph *g, hwb_id id, bool pairs) {
+    const hwb__node *n = g->nodes[id];
+    return hwb__is_conv(n->op) || (pairs && n->op == HWB_OP_MATMUL && hwb_dtype_is_float(n->dtype));
+}
+
 /* conv may add to `other` in place of the node `sum`: both used here only. */
 static bool can_accumulate(const hwb_graph *g, const hwb__groups *q, const int *uses, hwb_id sum,
                            hwb_id conv, hwb_id other) {
     const hwb__node *c = g->nodes[conv], *o = g->nodes[other];
-    return hwb__is_conv(c->op) && uses[conv] == 1 && uses[other] == 1 && !q->output[conv] &&
-           !q->output[other] && q->add_to[conv] == HWB_NONE && q->alias[conv] == conv &&
+    return uses[conv] == 1 && uses[other] == 1 && !q->output[conv] && !q->output[other] &&
+           q->add_to[conv] == HWB_NONE && q->alias[conv] == conv &&
            q->stage[conv] == q->stage[sum] && q->stage[other] == q->stage[sum] &&
-           hwb_op_family(o->op) != HWB_FAMILY_LEAF && o->op != HWB_OP_RESHAPE &&
+           o->op != HWB_OP_RESHAPE && !hwb__in_leaf(g, q->alias, other) &&
            hwb_shape_equal(&o->shape, &c->shape) &&
            hwb_shape_equal(&c->shape, &g->nodes[sum]->shape) && conv != other;
 }
@@ -78,14 +86,16 @@ static int preferred(const hwb_graph *g, const hwb__groups *q, const hwb__node *
     return stage[0] < stage[1] ? 0 : 1;
 }
 
-static void accumulate_sums(const hwb_graph *g, hwb__groups *q, const int *uses) {
+static void accumulate_sums(const hwb_graph *g, hwb__groups *q, const int *uses, bool pairs) {
     for (hwb_id id = 0; id < g->count; id++) {
         const hwb__node *n = g->nodes[id];
         if (!q->needed[id] || n->op != HWB_OP_ADD) continue;
         int first = preferred(g, q, n);
         for (int k = 0; k < 2; k++) {
             int i = k ? 1 - first : first;
-            if (!can_accumulate(g, q, uses, id, n->in[i], n->in[1 - i])) continue;
+            if (!adds(g, n->in[i], pairs) ||
+                !can_accumulate(g, q, uses, id, n->in[i], n->in[1 - i]))
+                continue;
             q->add_to[n->in[i]] = hwb__root(q, n->in[1 - i]);
             q->alias[id] = n->in[i];
             if (q->output[id]) q->output[n->in[i]] = true;
@@ -109,8 +119,8 @@ static hwb_status pair_sums(hwb__units *c) {
         hwb_id v = q->add_to[id];
         if (v == HWB_NONE || q->unit[id] < 0 || q->pair[id] != HWB_NONE) continue;
         const hwb__node *a = g->nodes[id], *b = g->nodes[v];
-        bool alike = a->op == b->op && hwb_dtype_is_float(a->dtype) && q->pair[v] == HWB_NONE &&
-                     memcmp(&a->attrs, &b->attrs, sizeof a->attrs) == 0;
+        bool alike = hwb__is_conv(a->op) && a->op == b->op && hwb_dtype_is_float(a->dtype) &&
+                     q->pair[v] == HWB_NONE && memcmp(&a->attrs, &b->attrs, sizeof a->attrs) == 0;
         for (int i = 0; alike && i < 2; i++)
             alike = same_but_k(&g->nodes[a->in[i]]->shape, &g->nodes[b->in[i]]->shape) &&
                     a->attrs.pad_lo[i] >= 0 && a->attrs.pad_hi[i] >= 0;
@@ -281,7 +291,7 @@ hwb_status hwb__group(const hwb_graph *g, hwb__groups *q, int n_out, const hwb_i
         q->add_to[id] = q->pair[id] = HWB_NONE;
     }
     for (int i = 0; i < n_out; i++) q->output[q->alias[outputs[i]]] = q->output[outputs[i]] = true;
-    if (fuse) accumulate_sums(g, q, uses);
+    if (fuse) accumulate_sums(g, q, uses, pairs);
     for (hwb_id id = 0; id < g->count; id++) { /* aliases of aliases */
         q->alias[id] = hwb__root(q, id);
         bool own = q->needed[id] && q->alias[id] == id &&

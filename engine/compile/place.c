@@ -34,6 +34,11 @@ static int64_t dense_piece(const hwb_attrs *a, const hwb_shape *x, const hwb_sha
     return at;
 }
 
+bool hwb__in_leaf(const hwb_graph *g, const hwb_id *alias, hwb_id id) {
+    while (g->nodes[id]->op == HWB_OP_SLICE) id = alias[g->nodes[id]->in[0]];
+    return hwb_op_family(g->nodes[id]->op) == HWB_FAMILY_LEAF;
+}
+
 /* Inputs' slices are where they are; called before lifetimes are known. */
 void hwb__place_slices(const hwb_graph *g, hwb__plan *p, size_t align) {
     int kept = 0;

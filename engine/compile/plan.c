@@ -243,7 +243,8 @@ static hwb_status make_single(planner *c, hwb__step *s, int u) {
     hwb_id in[65];
     int n_in = n->n_in;
     memcpy(in, n->in, (size_t)n_in * sizeof *in);
-    if (hwb__is_conv(n->op)) n_in = hwb__conv_inputs(c->g, &c->q, id, in);
+    if (hwb__is_conv(n->op) || c->q.add_to[id] != HWB_NONE)
+        n_in = hwb__conv_inputs(c->g, &c->q, id, in);
     s->op = n->op;
     s->exact = hwb__exact(c->g, &c->q, id);
     HWB_TRY(alloc_step(c, s, n_in, 1));

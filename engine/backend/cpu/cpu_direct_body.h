@@ -1,16 +1,20 @@
 /*
- * cpu_direct_body.h: the inner parts of convolutions as matrix products, included by one
- * file an instruction set after it has chosen the target, DIRECT_LANES and DIRECT_TABLE.
+ * cpu_direct_body.h: the inner parts of matrix products, and of convolutions as such,
+ * included by one file an instruction set after it has chosen the target, DIRECT_LANES and
+ * DIRECT_TABLE.
  *
- * A tile has half as many rows as a vector has lanes, and two vectors: its sums are half
- * of the registers.
+ * A tile has half as many rows as a vector has lanes, and two vectors of a convolution: its
+ * sums are half of the registers.  Both operands of a matrix product are packed; it has
+ * three vectors, three quarters of the registers.
  */
 #include "backend/cpu/cpu_direct_i.h"
+
+#include <string.h>
 
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 16")
 
-enum { L = DIRECT_LANES, ROWS = DIRECT_LANES / 2, PANEL = 2 * DIRECT_LANES };
+enum { L = DIRECT_LANES, ROWS = DIRECT_LANES / 2, PANEL = 2 * DIRECT_LANES, COLS = 3 * L };
 
 typedef float vec __attribute__((vector_size(4 * DIRECT_LANES)));
 typedef int32_t lane __attribute__((vector_size(4 * DIRECT_LANES)));
@@ -32,14 +36,14 @@ INLINE void store(float *p, vec v) {
  * from memory. */
 INLINE void tile(int rows, int cols, int64_t depth, const float *x, int64_t xi, int64_t xk,
                  const float *y, float *z, const float *z0, const int64_t *at) {
-    vec sum[ROWS][2];
+    vec sum[ROWS][3];
     UNROLL for (int i = 0; i < rows; i++) UNROLL for (int j = 0; j < cols; j++) {
         __builtin_prefetch(z + at[i] + j * L, 1, 3);
         if (z0 != z) __builtin_prefetch(z0 + at[i] + j * L, 0, 3);
         sum[i][j] = (vec){0};
     }
     for (int64_t k = 0; k < depth; k++) {
-        vec right[2];
+        vec right[3];
         UNROLL for (int j = 0; j < cols; j++) right[j] = load(y + (k * cols + j) * L);
         UNROLL for (int i = 0; i < rows; i++) {
             float left = x[i * xi + k * xk];
@@ -100,20 +104,20 @@ static void spread(const float *from, int64_t first, int64_t n, int64_t total, i
     else spread_panels(from, first, n, total, PANEL, depth, row, to);
 }
 
-/* Rows become columns: rows half the square apart are interleaved, log2(L) times. */
-INLINE void transpose(vec r[DIRECT_LANES]) {
+/* A matrix [n, L] becomes its transpose: rows half of them apart are interleaved, log2(n) times. */
+INLINE void transpose(int n, vec r[DIRECT_LANES]) {
     lane low, high;
     UNROLL for (int i = 0; i < L; i++) {
         low[i] = i / 2 + i % 2 * L;
         high[i] = low[i] + L / 2;
     }
-    UNROLL for (int stage = 1; stage < L; stage *= 2) {
+    UNROLL for (int stage = 1; stage < n; stage *= 2) {
         vec s[DIRECT_LANES];
-        UNROLL for (int i = 0; i < L / 2; i++) {
-            s[2 * i] = __builtin_shuffle(r[i], r[i + L / 2], low);
-            s[2 * i + 1] = __builtin_shuffle(r[i], r[i + L / 2], high);
+        UNROLL for (int i = 0; i < n / 2; i++) {
+            s[2 * i] = __builtin_shuffle(r[i], r[i + n / 2], low);
+            s[2 * i + 1] = __builtin_shuffle(r[i], r[i + n / 2], high);
         }
-        UNROLL for (int i = 0; i < L; i++) r[i] = s[i];
+        UNROLL for (int i = 0; i < n; i++) r[i] = s[i];
     }
 }
 
@@ -131,7 +135,7 @@ INLINE void read_square(const float *w, int64_t taps, bool turned, int64_t in, i
         for (int64_t l = 0; l < L; l++) row[l] = from[i * down + l * taps];
         r[i] = load(row);
     }
-    if (!turned) transpose(r);
+    if (!turned) transpose(L, r);
 }
 
 static void weights(const float *w, int64_t taps, bool turned, int64_t in, int64_t out, int64_t o0,
@@ -147,4 +151,47 @@ static void weights(const float *w, int64_t taps, bool turned, int64_t in, int64
     }
 }
 
-const struct hwb__direct DIRECT_TABLE = {DIRECT_NAME, L, forward, gradient, spread, weights};
+/* ---- matrix products ------------------------------------------------------------- */
+
+static void product(int64_t rows, int64_t cols, int64_t depth, const float *a, const float *b,
+                    float *c, int64_t ld, bool add) {
+    float edge[ROWS * COLS];
+    bool whole = rows == ROWS && cols == COLS;
+    int64_t at[ROWS];
+    for (int i = 0; i < ROWS; i++) at[i] = i * (whole ? ld : COLS);
+    tile(ROWS, 3, depth, a, 1, ROWS, b, whole ? c : edge, whole && add ? c : NULL, at);
+    for (int64_t i = 0; i < rows && !whole; i++)
+        for (int64_t j = 0; j < cols; j++)
+            c[i * ld + j] = edge[i * COLS + j] + (add ? c[i * ld + j] : 0);
+}
+
+/* width: a constant */
+INLINE void fill_panel(int64_t width, const float *from, int64_t step, bool turned, int64_t valid,
+                       int64_t depth, float *to) {
+    const int n = width < L ? (int)width : L, per = L / n; /* rows of a panel in a vector */
+    int64_t whole = turned && valid == width ? depth / L * L : 0;
+    for (int64_t k = 0; k < whole; k += L)
+        for (int64_t c = 0; c < width; c += n) {
+            vec r[DIRECT_LANES];
+            UNROLL for (int i = 0; i < n; i++) r[i] = load(from + (c + i) * step + k);
+            transpose(n, r);
+            UNROLL for (int i = 0; i < n; i++) store(to + (k + i * per) * width + c, r[i]);
+        }
+    for (int64_t k = whole; k < depth; k++) {
+        if (!turned && valid == width) {
+            memcpy(to + k * width, from + k * step, (size_t)width * sizeof *to);
+            continue;
+        }
+        for (int64_t c = 0; c < width; c++)
+            to[k * width + c] = c < valid ? from[turned ? c * step + k : k * step + c] : 0;
+    }
+}
+
+static void panel(const float *from, int64_t step, bool turned, int64_t width, int64_t valid,
+                  int64_t depth, float *to) {
+    if (width == ROWS) fill_panel(ROWS, from, step, turned, valid, depth, to);
+    else fill_panel(COLS, from, step, turned, valid, depth, to);
+}
+
+const struct hwb__direct DIRECT_TABLE = {DIRECT_NAME, L,       forward, gradient,
+                                         spread,      weights, product, panel};

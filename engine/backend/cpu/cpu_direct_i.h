@@ -1,13 +1,14 @@
 /*
- * cpu_direct_i.h: convolutions on channels-last images as matrix products.  The inner
- * parts are compiled once for each instruction set.
+ * cpu_direct_i.h: convolutions on channels-last images as matrix products, and matrix
+ * products (cpu_product_i.h).  The inner parts are compiled once for each instruction set.
  *
  * Everything is made of tiles of a few rows and one panel, whose sums stay in registers:
  *
  *   z[i,j] = z0[i,j] + sum_k x[i,k] panel[k,j]       j < two vectors
  *
  * Panels lie one behind the other, [depth, two vectors] each; the last is one vector
- * wide where the columns end so.
+ * wide where the columns end so.  Of a matrix product x lies in panels too, [depth, half a
+ * vector], and those of y are three vectors wide, filled up with zeros at the edge.
  */
 #ifndef HWB_CPU_DIRECT_I_H
 #define HWB_CPU_DIRECT_I_H
@@ -37,6 +38,14 @@ struct hwb__direct {
      * `taps` apart. */
     void (*weights)(const float *w, int64_t taps, bool turned, int64_t in, int64_t out, int64_t o0,
                     int64_t o1, int64_t depth, int64_t row, float *to);
+    /* One tile of a matrix product out of two panels; z[rows,cols], rows of it `ld` apart, is
+     * stored or added to. */
+    void (*product)(int64_t rows, int64_t cols, int64_t depth, const float *x, const float *y,
+                    float *z, int64_t ld, bool add);
+    /* One panel [depth, width] (lanes / 2 or 3 lanes), of which `valid` columns are there:
+     * element (k, c) at from[k * step + c], turned: from[c * step + k]. */
+    void (*panel)(const float *from, int64_t step, bool turned, int64_t width, int64_t valid,
+                  int64_t depth, float *to);
 };
 
 extern const struct hwb__direct hwb__direct_avx2, hwb__direct_avx512;

@@ -1,7 +1,7 @@
 /*
- * cpu_matmul.c: MATMUL through BLAS, float32 and float64.
+ * cpu_matmul.c: MATMUL through BLAS, float32 and float64; large ones of float32 by cpu_product.c.
  *
- *   c[..,m,n] = op(a)[..,m,k] op(b)[..,k,n], op = transpose of the last two dims
+ *   c[..,m,n] = op(a)[..,m,k] op(b)[..,k,n] (+ c), op = transpose of the last two dims
  *
  * Batch dims are equal or 1.  When b has one matrix and a is not transposed,
  * the batch is part of m and there is one product.  Otherwise many small
@@ -10,7 +10,9 @@
  */
 #include "backend/cpu/blas_i.h"
 #include "backend/cpu/cpu_i.h"
+#include "backend/cpu/cpu_product_i.h"
 
+#include <stdio.h>
 #include <string.h>
 
 typedef struct matmul_kernel {
@@ -21,15 +23,18 @@ typedef struct matmul_kernel {
     int nd;                                                                /* batch dims */
     int64_t dim[HWB_MAX_DIMS], a_step[HWB_MAX_DIMS], b_step[HWB_MAX_DIMS]; /* elements; 0: shared */
     bool across; /* threads over the batch */
+    bool add;    /* a third input is added */
+    bool own;    /* cpu_product.c */
 } matmul_kernel;
 
-/* Multiply-adds under which a product is not worth several threads. */
-enum { ONE_THREAD_MACS = 1 << 22 };
+/* Multiply-adds under which a product is not worth several threads; sides under which
+ * blocks of our own are mostly edges. */
+enum { ONE_THREAD_MACS = 1 << 22, LEAST_SIDE = 96 };
 
 bool hwb__cpu_matmul_supports(const hwb_kdesc *desc) {
     hwb_dtype t = desc->in[0].dtype;
     const int64_t most = INT32_MAX;
-    if ((t != HWB_F32 && t != HWB_F64) || desc->in[1].dtype != t || desc->n_in != 2) return false;
+    if ((t != HWB_F32 && t != HWB_F64) || desc->in[1].dtype != t || desc->n_in > 3) return false;
     const hwb_shape *shapes[3] = {&desc->in[0].shape, &desc->in[1].shape, &desc->out[0].shape};
     for (int i = 0; i < 3; i++) {
         int64_t numel = hwb_shape_numel(shapes[i]);
@@ -48,9 +53,29 @@ static void one(const matmul_kernel *k, const char *a, const char *b, char *c, i
         at_b += i * k->b_step[d];
     }
     size_t size = hwb_dtype_size(k->dtype);
-    hwb__gemm(k->dtype, k->ta, k->tb, k->m, k->n, k->k, a + (size_t)at_a * size,
-              k->ta ? k->m : k->k, b + (size_t)at_b * size, k->tb ? k->k : k->n, 0,
-              c + (size_t)(index * k->m * k->n) * size, k->n);
+    int64_t lda = k->ta ? k->m : k->k, ldb = k->tb ? k->k : k->n;
+    a += (size_t)at_a * size;
+    b += (size_t)at_b * size;
+    c += (size_t)(index * k->m * k->n) * size;
+    if (k->own) {
+        hwb__product_run(&(hwb__product){.inner = k->base.state->direct,
+                                         .m = k->m,
+                                         .n = k->n,
+                                         .k = k->k,
+                                         .ta = k->ta,
+                                         .tb = k->tb,
+                                         .a = (const float *)a,
+                                         .b = (const float *)b,
+                                         .lda = lda,
+                                         .ldb = ldb,
+                                         .add = k->add,
+                                         .c = (float *)c,
+                                         .ldc = k->n,
+                                         .threads = k->base.threads,
+                                         .scratch = k->base.state->scratch});
+        return;
+    }
+    hwb__gemm(k->dtype, k->ta, k->tb, k->m, k->n, k->k, a, lda, b, ldb, k->add, c, k->n);
 }
 
 static hwb_status matmul_run(hwb_ctx *ctx, hwb__cpu_kernel *kernel, const void *const *in,
@@ -58,6 +83,8 @@ static hwb_status matmul_run(hwb_ctx *ctx, hwb__cpu_kernel *kernel, const void *
     const matmul_kernel *k = (const matmul_kernel *)kernel;
     (void)ctx;
     (void)versions;
+    if (k->add && in[2] != out[0])
+        memcpy(out[0], in[2], (size_t)(k->batch * k->m * k->n) * hwb_dtype_size(k->dtype));
     if (k->across) {
 #pragma omp parallel for schedule(static)
         for (int64_t i = 0; i < k->batch; i++) one(k, in[0], in[1], out[0], i);
@@ -90,6 +117,7 @@ hwb_status hwb__cpu_matmul_prepare(hwb_ctx *ctx, hwb__cpu_state *state, hwb__cpu
     k->dtype = desc->in[0].dtype;
     k->ta = desc->attrs.ta != 0;
     k->tb = desc->attrs.tb != 0;
+    k->add = desc->n_in == 3;
     k->nd = c->ndim - 2;
     k->m = c->dim[k->nd];
     k->n = c->dim[k->nd + 1];
@@ -107,6 +135,15 @@ hwb_status hwb__cpu_matmul_prepare(hwb_ctx *ctx, hwb__cpu_state *state, hwb__cpu
     int64_t macs = k->m * k->n * k->k;
     k->across = k->batch > 1 && base->threads > 1 && macs * k->batch > HWB_CPU_SERIAL &&
                 (k->batch >= base->threads * 4 || macs < ONE_THREAD_MACS);
-    *out = base;
-    return HWB_OK;
+    k->own = k->dtype == HWB_F32 && !k->across && state->direct && k->m >= LEAST_SIDE &&
+             k->n >= LEAST_SIDE && k->k >= LEAST_SIDE;
+    hwb_status status = HWB_OK;
+    if (k->own) {
+        snprintf(base->name, sizeof base->name, "product:%s", state->direct->name);
+        status = hwb__cpu_reserve(ctx, state,
+                                  hwb__product_scratch(state->direct, k->m, k->k, base->threads));
+    }
+    if (status == HWB_OK) *out = base;
+    else matmul_free(base);
+    return status;
 }

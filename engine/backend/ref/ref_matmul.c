@@ -1,7 +1,7 @@
 /*
- * ref_matmul.c: c[..,m,n] = sum_k a[..,m,k] b[..,k,n]; attrs.ta, attrs.tb mean
- * that an operand lies with its last two dims exchanged.  Batch dims of length 1
- * repeat.
+ * ref_matmul.c: c[..,m,n] = sum_k a[..,m,k] b[..,k,n], plus a third input if there
+ * is one; attrs.ta, attrs.tb mean that an operand lies with its last two dims
+ * exchanged.  Batch dims of length 1 repeat.
  */
 #include "backend/ref/ref_i.h"
 
@@ -18,6 +18,7 @@ hwb_status hwb__ref_matmul(hwb_ctx *ctx, const hwb_kernel *k, const void *const 
     double *scratch = k->scratch;
     const double *a = hwb__ref_widen(ctx, &d->in[0], in[0], &scratch);
     const double *b = hwb__ref_widen(ctx, &d->in[1], in[1], &scratch);
+    const void *add = d->n_in == 3 ? in[2] : NULL;
 
     hwb_shape batch = *sc; /* the walk over batch dims gives one row a matrix */
     hwb__ref_stride stride[3];
@@ -33,7 +34,7 @@ hwb_status hwb__ref_matmul(hwb_ctx *ctx, const hwb_kernel *k, const void *const 
             int64_t at[3];
             hwb__ref_nest_seek(&nest, row, at);
             for (int64_t j = 0; j < n; j++) {
-                double acc = 0;
+                double acc = add ? hwb__ref_load(d->in[2].dtype, add, at[0] + i * n + j) : 0;
                 for (int64_t c = 0; c < inner; c++)
                     acc += a[at[1] + i * ai + c * ak] * b[at[2] + c * bk + j * bj];
                 hwb__ref_store(d->out[0].dtype, out[0], at[0] + i * n + j, acc);
