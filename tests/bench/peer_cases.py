@@ -1,5 +1,6 @@
 """The cases of peer_torch.py: each builds what may be built once and returns a
-function that does the timed work and returns the check values."""
+function that does the timed work and returns the check values, or a function that
+computes them, which is not timed."""
 import os
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch.autograd.forward_ad as fwd
 import torch.nn.functional as F
 
 import peer_nets
+import peer_spec
 
 MICRO = 125     # images a piece in hvp-dataset and evaluation (NOTES.md: 50 to 500 take the same time)
 
@@ -20,9 +22,9 @@ class Task:
         self.last_layout = torch.channels_last if way.endswith("-cl") else torch.contiguous_format
         spec = self.net.spec()
         given = peer_nets.read_safetensors(tensors) if tensors else {}
-        self.values = {k: given[k] if k in given else peer_nets.by_formula(i + 1, s, a, b)
+        self.values = {k: given[k] if k in given else torch.from_numpy(peer_spec.by_formula(i + 1, s, a, b))
                        for i, (k, s, a, b) in enumerate(spec.rows)}
-        self.buffers = {k: given.get(k, t) for k, t in spec.buffers.items()}
+        self.buffers = {k: given.get(k, torch.from_numpy(t)) for k, t in spec.buffers.items()}
         self.x, self.y = self.net.inputs(self.net.batch)
         if "input.x" in given:
             self.x, self.y = given["input.x"], given["input.y"].long()
@@ -44,11 +46,10 @@ class Task:
         return F.cross_entropy(z, self.y if y is None else y)
 
     def vector(self, j=0):
-        """v[i] = sin(0.37 (i + 1 + 1000 j)) in the parameters' shapes."""
+        """The j-th vector in the parameters' shapes."""
         at, out = 0, []
         for p in self.list:
-            i = torch.arange(at, at + p.numel(), dtype=torch.float64)
-            out.append(self.lay(torch.sin(0.37 * (i + 1 + 1000 * j)).float().reshape(p.shape)))
+            out.append(self.lay(torch.from_numpy(peer_spec.vector(at, p.numel(), j)).reshape(p.shape)))
             at += p.numel()
         return out
 
@@ -72,7 +73,7 @@ def dot(a, b):
 
 def train_step(task):
     task.ops.bn_way = "train"
-    optimizer = torch.optim.SGD(task.list, lr=1e-3, momentum=0.9, weight_decay=1e-4)
+    optimizer = torch.optim.SGD(task.list, lr=task.net.lr, momentum=0.9, weight_decay=1e-4)
     forward_loss = torch.compile(task.loss) if task.way.startswith("compile") else task.loss
 
     def step():
@@ -90,7 +91,7 @@ def gradient(task):
 
     def step():
         g = torch.autograd.grad(forward_loss(), task.list)
-        return (dot(g, g) ** 0.5,)
+        return lambda: (dot(g, g) ** 0.5,)
 
     return step
 
@@ -151,18 +152,17 @@ def hvp(task):
 
         def step():
             hv = torch.autograd.grad(grads, task.list, many, retain_graph=True, is_grads_batched=True)
-            return dot([t[0] for t in hv], vs[0]), dot([t[-1] for t in hv], vs[-1])
+            return lambda: (dot([t[0] for t in hv], vs[0]), dot([t[-1] for t in hv], vs[-1]))
 
         return step
     apply = operator(task)
 
     def step():
         task.hvps = 0
-        checks = []
-        for v in vs:
+        first = hv = apply(vs[0])
+        for v in vs[1:]:
             hv = apply(v)
-            checks.append(dot(hv, v))
-        return checks[0], checks[-1]
+        return lambda: (dot(first, vs[0]), dot(hv, vs[-1]))
 
     return step
 
@@ -172,8 +172,8 @@ def primal(task):
     v = task.vector()
 
     def step():
-        check = dot(operator(task)(v), v)
-        return check, check
+        hv = operator(task)(v)
+        return lambda: (dot(hv, v),) * 2
 
     return step
 

@@ -1,13 +1,19 @@
 #!/usr/bin/env python3
-"""JAX (jit) on the benchmark cases of the two residual networks.
+"""JAX (jit) on the benchmark cases of a GPU, in the manner of peer_gpu.py; needs numpy and JAX only.
 
-usage: peer_jax.py [--case NAME,...] [--repeat N] [--batch N] [--tf32]
+usage: peer_jax.py [--list] [--case NAME,...] [--way NAME,...] [--repeat N] [--batch N] [--smoke] [--tf32]
 
-One JSON line a case, in the manner of peer_gpu.py, on JAX's default device.  Weights and inputs
-are those of peer_nets.py; batch-norm is in evaluation, as a scale and shift; H v is jvp of grad,
-K vectors by vmap, the block sweep one program for each layer; all of it under jit, data on the device.
+One JSON line a (case, way), on JAX's default device; all of it under jit, data on the device, and
+what computes the check values is not timed.  Weights and inputs are those of peer_spec.py.
+Images are [N,H,W,C]; batch-norm is a scale and shift, in train-step that of the batch.  Ways:
 
-Has run on a CPU only.
+  jit     first order: the step or gradient; products: jvp of grad, K vectors by vmap; block-eigs:
+          one program a layer, differentiated in that layer's parameters only
+  kept    products: jax.linearize of grad, whose residuals stay on the device: the primal pass is
+          not repeated; block-eigs: the same one program for all layers, the vector zero elsewhere
+
+block-eigs of ResNet50 and BERT is "kept" only: as many programs as layers take minutes to compile.
+On a GPU nothing of this has run yet.
 """
 import argparse
 import json
@@ -21,22 +27,40 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import jax                      # noqa: E402
 import jax.numpy as jnp         # noqa: E402
-import numpy as np              # noqa: E402
 
-import peer_nets                # noqa: E402
+import peer_spec                # noqa: E402
 
+BATCH = {"resnet20": 128, "resnet50": 64, "bert": 4}
+ITERATIONS = {"resnet20": 10, "resnet50": 2, "bert": 2}
+
+
+# --- networks: functions of (norm, parameters, input); norm is one of the two below --------
 
 def conv(x, w, stride=1, padding=0):
     return jax.lax.conv_general_dilated(x, w, (stride, stride), [(padding, padding)] * 2,
                                         dimension_numbers=("NHWC", "OIHW", "NHWC"))
 
 
-def norm(p, name, x):
+def norm_eval(p, name, x):
     """Running mean 0 and variance 1."""
     return x * (p[name + ".weight"] * (1 + 1e-5) ** -0.5) + p[name + ".bias"]
 
 
-def resnet20(p, x):
+class BatchNorm:
+    """Of the batch; collects the running statistics that follow from it."""
+
+    def __init__(self, running):
+        self.running, self.after = running, {}
+
+    def __call__(self, p, name, x):
+        mean, var, n = x.mean((0, 1, 2)), x.var((0, 1, 2)), x.size // x.shape[-1]
+        for what, new in (("mean", mean), ("var", var * n / (n - 1))):
+            key = f"{name}.running_{what}"
+            self.after[key] = 0.9 * self.running[key] + 0.1 * new
+        return (x - mean) * jax.lax.rsqrt(var + 1e-5) * p[name + ".weight"] + p[name + ".bias"]
+
+
+def resnet20(norm, p, x):
     y = jax.nn.relu(norm(p, "bn1", conv(x, p["conv1.weight"], 1, 1)))
     for stage in (1, 2, 3):
         for b in range(3):
@@ -50,10 +74,10 @@ def resnet20(p, x):
     return y.mean((1, 2)) @ p["linear.weight"].T + p["linear.bias"]
 
 
-def resnet50(p, x):
+def resnet50(norm, p, x):
     y = jax.nn.relu(norm(p, "bn1", conv(x, p["conv1.weight"], 2, 3)))
     y = jax.lax.reduce_window(y, -jnp.inf, jax.lax.max, (1, 3, 3, 1), (1, 2, 2, 1), ((0, 0), (1, 1), (1, 1), (0, 0)))
-    for stage, blocks, _ in peer_nets.ResNet50.stages:
+    for stage, blocks, _ in peer_spec.ResNet50.stages:
         for b in range(blocks):
             at, stride = f"layer{stage}.{b}", 2 if stage > 1 and b == 0 else 1
             z = jax.nn.relu(norm(p, at + ".bn1", conv(y, p[at + ".conv1.weight"])))
@@ -65,127 +89,254 @@ def resnet50(p, x):
     return y.mean((1, 2)) @ p["fc.weight"].T + p["fc.bias"]
 
 
-NETS = {"resnet20": (resnet20, 128), "resnet50": (resnet50, 64)}
+def bert(_, p, ids):
+    size = peer_spec.Bert
+
+    def linear(name, x):
+        return x @ p[name + ".weight"].T + p[name + ".bias"]
+
+    def layer_norm(name, x):
+        mean = x.mean(-1, keepdims=True)
+        var = ((x - mean) ** 2).mean(-1, keepdims=True)
+        return (x - mean) * jax.lax.rsqrt(var + 1e-12) * p[name + ".weight"] + p[name + ".bias"]
+
+    def attention(at, x):
+        n, t, d = x.shape
+        q, k, v = (linear(f"{at}attention.self.{m}", x).reshape(n, t, size.heads, -1).transpose(0, 2, 1, 3)
+                   for m in ("query", "key", "value"))
+        a = jax.nn.softmax(q @ k.transpose(0, 1, 3, 2) * (d // size.heads) ** -0.5, -1) @ v
+        return linear(at + "attention.output.dense", a.transpose(0, 2, 1, 3).reshape(n, t, d))
+
+    x = p["embeddings.word_embeddings.weight"][ids]
+    x = x + p["embeddings.position_embeddings.weight"][: ids.shape[1]] + p["embeddings.token_type_embeddings.weight"][0]
+    x = layer_norm("embeddings.LayerNorm", x)
+    for j in range(size.depth):
+        at = f"encoder.layer.{j}."
+        x = layer_norm(at + "attention.output.LayerNorm", x + attention(at, x))
+        h = jax.nn.gelu(linear(at + "intermediate.dense", x), approximate=False)
+        x = layer_norm(at + "output.LayerNorm", x + linear(at + "output.dense", h))
+    return linear("classifier", x).reshape(-1, size.classes)
 
 
-class Task:
-    def __init__(self, net, batch):
-        self.forward, standard = NETS[net]
-        spec_of = peer_nets.NETS[net]()
-        self.p = {k: jnp.asarray(peer_nets.by_formula(i + 1, s, a, b).numpy())
-                  for i, (k, s, a, b) in enumerate(spec_of.spec().rows)}
-        x, y = spec_of.inputs(batch or standard)
-        self.x, self.y = jnp.asarray(x.permute(0, 2, 3, 1).contiguous().numpy()), jnp.asarray(y.numpy())
-        self.layers = spec_of.layers(list(self.p))
+FORWARD = {"resnet20": resnet20, "resnet50": resnet50, "bert": bert}
 
-    def loss(self, p):
-        z = jax.nn.log_softmax(self.forward(p, self.x))
-        return -jnp.take_along_axis(z, self.y[:, None], 1).mean()
+
+class Network:
+    def __init__(self, net, args):
+        spec_of, self.name, self.smoke = peer_spec.NETS[net](), net, args.smoke
+        spec, self.forward, self.lr = spec_of.spec(), FORWARD[net], spec_of.lr
+        self.p = {k: jnp.asarray(peer_spec.by_formula(i + 1, s, a, b)) for i, (k, s, a, b) in enumerate(spec.rows)}
+        self.buffers = {k: jnp.asarray(t) for k, t in spec.buffers.items()}
+        x, y = spec_of.inputs(2 if args.smoke else args.batch or BATCH[net], spec_of.small_side if args.smoke else None)
+        self.x, self.y = jnp.asarray(x.transpose(0, 2, 3, 1) if x.ndim == 4 else x), jnp.asarray(y)
+        names = [r[0] for r in spec.rows]
+        self.layers = {k: [n for n in names if n.rsplit(".", 1)[0] == k] for k in spec_of.layers(names)}
+        self.made = {}
+
+    def loss(self, p, x, y, norm=norm_eval):
+        z = jax.nn.log_softmax(self.forward(norm, p, x))
+        return -jnp.take_along_axis(z, y[:, None], 1).mean()
 
     def vector(self, j=0):
         at, out = 0, {}
         for k, p in self.p.items():
-            i = np.arange(at, at + p.size, dtype=np.float64)
-            out[k] = jnp.asarray(np.sin(0.37 * (i + 1 + 1000 * j)).astype(np.float32).reshape(p.shape))
+            out[k] = jnp.asarray(peer_spec.vector(at, p.size, j).reshape(p.shape))
             at += p.size
         return out
 
+    def once(self, name, make):
+        """Compiled functions and residuals serve several cases."""
+        if name not in self.made:
+            self.made[name] = make()
+        return self.made[name]
+
+    def kept(self):
+        """The linear map v -> H v at the weights and data, its residuals on the device."""
+        def linear_part(p, x, y):
+            return jax.linearize(jax.grad(lambda q: self.loss(q, x, y)), p)[1]
+
+        return self.once("kept", lambda: jax.jit(linear_part)(self.p, self.x, self.y))
+
 
 def dot(a, b):
-    return sum(jnp.vdot(a[k], b[k]) for k in a)
+    return float(sum(jnp.vdot(a[k], b[k]) for k in a))
 
 
-def gradient(task, _):
-    g = jax.jit(jax.grad(task.loss))
+# --- cases: functions (network, way, number) -> step; step() -> (what to wait for, check) ---------
 
-    def step():
-        out = g(task.p)
-        return (float(dot(out, out)) ** 0.5,)
+def train_step(network, _way, _number):
+    def step(state, x, y):
+        p, momentum, running = state
 
-    return step
+        def loss_of(q):
+            norm = BatchNorm(running)
+            return network.loss(q, x, y, norm), norm.after
+
+        (loss, after), g = jax.value_and_grad(loss_of, has_aux=True)(p)
+        momentum = {k: 0.9 * momentum[k] + (g[k] + 1e-4 * p[k]) for k in p}
+        return ({k: p[k] - network.lr * momentum[k] for k in p}, momentum, after), loss
+
+    run = jax.jit(step, donate_argnums=0)
+    state = [({k: t.copy() for k, t in network.p.items()}, {k: jnp.zeros_like(t) for k, t in network.p.items()},
+              {k: t.copy() for k, t in network.buffers.items()})]
+
+    def timed():
+        state[0], loss = run(state[0], network.x, network.y)
+        return (state[0], loss), lambda: (float(loss),)
+
+    return timed
 
 
-def hv(task):
-    return lambda p, v: jax.jvp(jax.grad(task.loss), (p,), (v,))[1]
+def gradient(network, _way, _number):
+    run = jax.jit(jax.grad(network.loss))
+
+    def timed():
+        g = run(network.p, network.x, network.y)
+        return g, lambda: (dot(g, g) ** 0.5,)
+
+    return timed
 
 
-def hvp(task, k):
-    vs = [task.vector(j) for j in range(k)]
+def hvp(network, way, k):
+    if way == "kept":
+        fixed, product = (network.kept(),), lambda linear, v: linear(v)
+    else:
+        fixed = network.p, network.x, network.y
+
+        def product(p, x, y, v):
+            return jax.jvp(jax.grad(lambda q: network.loss(q, x, y)), (p,), (v,))[1]
+
+    vs = [network.vector(j) for j in range(k)]
     if k == 1:
-        apply = jax.jit(hv(task))
-        return lambda: (float(dot(apply(task.p, vs[0]), vs[0])),) * 2
-    many = jax.tree.map(lambda *t: jnp.stack(t), *vs)
-    apply = jax.jit(jax.vmap(hv(task), (None, 0)))
+        run, given = jax.jit(product), vs[0]
+    else:
+        run = jax.jit(jax.vmap(product, (None,) * len(fixed) + (0,)))
+        given = jax.tree.map(lambda *t: jnp.stack(t), *vs)
 
-    def step():
-        out = apply(task.p, many)
-        first, last = ({n: t[i] for n, t in out.items()} for i in (0, -1))
-        return float(dot(first, vs[0])), float(dot(last, vs[-1]))
+    def timed():
+        hv = run(*fixed, given)
+        return hv, lambda: tuple(dot(hv if k == 1 else {n: t[j] for n, t in hv.items()}, vs[j]) for j in (0, -1))
 
-    return step
+    return timed
 
 
-def block_eigs(task, iterations):
-    """Power iteration on every layer's block; one compiled iteration a layer."""
-    start = task.vector()
-    names = {k: [n for n in task.p if n.rsplit(".", 1)[0] == k] for k in task.layers}
+def block_eigs(network, way, iterations):
+    """Power iteration on every layer's block."""
+    start, programs = network.vector(), {}
 
-    def one(keys):
-        def iterate(p, v):
-            size = dot(v, v) ** 0.5
-            v = {k: t / size for k, t in v.items()}
-            gradient_of = jax.grad(lambda part: task.loss({**p, **part}))
+    def normalised(v):
+        scale = sum(jnp.vdot(t, t) for t in v.values()) ** -0.5
+        return {k: t * scale for k, t in v.items()}
+
+    def own_program(keys):
+        def iterate(p, x, y, v):
+            v = normalised(v)
+            gradient_of = jax.grad(lambda part: network.loss({**p, **part}, x, y))
             out = jax.jvp(gradient_of, ({k: p[k] for k in keys},), (v,))[1]
-            return out, dot(out, v)
+            return out, sum(jnp.vdot(out[k], v[k]) for k in v)
 
-        return jax.jit(iterate)
+        run = jax.jit(iterate)
+        return lambda v: run(network.p, network.x, network.y, v)
 
-    programs = {k: one(keys) for k, keys in names.items()}
+    def one_for_all(linear, v, inside):
+        v = normalised(v)
+        out = {k: t * inside[k] for k, t in linear(v).items()}
+        return out, sum(jnp.vdot(out[k], v[k]) for k in v)
 
-    def step():
+    if way == "kept":
+        run, linear = jax.jit(one_for_all), network.kept()
+        zeros = {k: jnp.zeros_like(t) for k, t in network.p.items()}
+        for name, keys in network.layers.items():
+            inside = {k: jnp.float32(k in keys) for k in network.p}
+            programs[name] = (lambda v, inside=inside: run(linear, v, inside),
+                              {k: start[k] if k in keys else zeros[k] for k in network.p})
+    else:
+        for name, keys in network.layers.items():
+            programs[name] = (own_program(keys), {k: start[k] for k in keys})
+
+    def timed():
         values = []
-        for k, keys in names.items():
-            v = {n: start[n] for n in keys}
+        for program, v in programs.values():
             for _ in range(iterations):
-                v, value = programs[k](task.p, v)
-            values.append(float(value))
-        return sum(values), sum(map(abs, values))
+                v, value = program(v)
+            values.append(value)
+        return values, lambda: (sum(map(float, values)), sum(abs(float(t)) for t in values))
 
-    return step
+    return timed
 
 
-CASES = {"gradient": ("resnet20", gradient, 0), "hvp": ("resnet20", hvp, 1), "hvp-4": ("resnet20", hvp, 4),
-         "hvp-16": ("resnet20", hvp, 16), "block-eigs": ("resnet20", block_eigs, 10),
-         "resnet50-gradient": ("resnet50", gradient, 0), "resnet50-hvp": ("resnet50", hvp, 1),
-         "resnet50-hvp-4": ("resnet50", hvp, 4), "resnet50-block-eigs": ("resnet50", block_eigs, 2)}
+def rows():
+    """case -> (network, function, number, ways); the names are those of bench_cases.c"""
+    out = {}
+    for net, at in (("resnet20", ""), ("resnet50", "resnet50-"), ("bert", "bert-")):
+        out[at + "train-step"] = (net, train_step, 0, ("jit",))
+        out[at + "gradient"] = (net, gradient, 0, ("jit",))
+        for k in (1, 4, 16):
+            out[f"{at}hvp" + (f"-{k}" if k > 1 else "")] = (net, hvp, k, ("kept", "jit"))
+        out[at + "block-eigs"] = (net, block_eigs, ITERATIONS[net], ("kept", "jit") if net == "resnet20" else ("kept",))
+    return out
+
+
+def measure(args, case, way, network):
+    _, function, number, _ = rows()[case]
+    if args.smoke:
+        number = 1 if function is block_eigs else min(number, 2) if network.name == "bert" else number
+    step = function(network, way, number)
+    begin = time.perf_counter()
+    made, check = step()
+    jax.block_until_ready(made)
+    first, times = time.perf_counter() - begin, []
+    for _ in range(args.repeat):
+        begin = time.perf_counter()
+        made, check = step()
+        jax.block_until_ready(made)
+        times.append(time.perf_counter() - begin)
+    return {"case": case, "way": way, "device": jax.devices()[0].device_kind, "math": "tf32" if args.tf32 else "float32",
+            "batch": int(network.x.shape[0]), "seconds_median": round(statistics.median(times), 6),
+            "seconds_min": round(min(times), 6), "seconds_max": round(max(times), 6), "repeat": args.repeat,
+            "first_s": round(first, 4), "check": list(check()), "versions": {"jax": jax.__version__}}
+
+
+def parse(argv):
+    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument("--list", action="store_true")
+    ap.add_argument("--case", default="", help="in this order")
+    ap.add_argument("--way", default="")
+    ap.add_argument("--repeat", type=int, default=5)
+    ap.add_argument("--batch", type=int, default=0)
+    ap.add_argument("--smoke", action="store_true")
+    ap.add_argument("--tf32", action="store_true")
+    args = ap.parse_args(argv)
+    args.cases = args.case.split(",") if args.case else list(rows())
+    for case in args.cases:
+        if case not in rows():
+            ap.error(f"no case {case}; there are {', '.join(rows())}")
+    args.repeat = 1 if args.smoke else max(args.repeat, 1)
+    return args
 
 
 def main(argv):
-    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("--case", default="")
-    ap.add_argument("--repeat", type=int, default=5)
-    ap.add_argument("--batch", type=int, default=0)
-    ap.add_argument("--tf32", action="store_true")
-    args = ap.parse_args(argv)
+    args = parse(argv)
+    if args.list:
+        for case, (net, _, _, ways) in rows().items():
+            print(f"{case:22} {net:9} {' '.join(ways)}")
+        return 0
     jax.config.update("jax_default_matmul_precision", "tensorfloat32" if args.tf32 else "highest")
-    for case, (net, function, argument) in CASES.items():
-        if args.case and case not in args.case.split(","):
-            continue
-        task = Task(net, args.batch)
-        step = function(task, argument)
-        begin = time.perf_counter()
-        check = step()
-        first, times = time.perf_counter() - begin, []
-        for _ in range(args.repeat):
-            begin = time.perf_counter()
-            check = step()
-            times.append(time.perf_counter() - begin)
-        print(json.dumps({
-            "case": case, "way": "jit", "device": str(jax.devices()[0]), "math": "tf32" if args.tf32 else "float32",
-            "batch": int(task.y.shape[0]), "seconds_median": round(statistics.median(times), 6),
-            "seconds_min": round(min(times), 6), "seconds_max": round(max(times), 6), "repeat": args.repeat,
-            "first_s": round(first, 4), "check": list(check), "versions": {"jax": jax.__version__}}), flush=True)
-    return 0
+    status, network = 0, None
+    for case in args.cases:
+        net, _, _, ways = rows()[case]
+        for way in (w for w in ways if not args.way or w in args.way.split(",")):
+            try:
+                if not network or network.name != net:
+                    network = None
+                    jax.clear_caches()
+                    network = Network(net, args)
+                line = measure(args, case, way, network)
+            except Exception as e:      # a way that this version cannot do: the others still count
+                status = 1
+                line = {"case": case, "way": way, "failed": f"{type(e).__name__}: {e}"[:300]}
+            print(json.dumps(line), flush=True)
+    return status
 
 
 if __name__ == "__main__":

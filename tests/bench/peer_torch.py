@@ -16,7 +16,7 @@ One JSON line a (case, way):
   in one run, where it is a run of many; threads, malloc, versions.
 
 Each (case, way) runs in a process of its own, so that memory is its own.
-Weights and inputs are formulas (peer_nets.py); --tensors takes parameters by
+Weights and inputs are formulas (peer_spec.py); --tensors takes parameters by
 name, and input.x / input.y, from a safetensors file instead; --dump writes
 such a file for the case and stops.  v[i] = sin(0.37 (i+1)) over the flat
 parameters.  K vectors: vector j starts at i + 1000 j.
@@ -46,18 +46,20 @@ def rows():
     """case -> (network, function name, options, ways); the names are those of bench_cases.c"""
     conv = ("native", "native-cl", "fast-cl", "forward-cl", "forward-affine-cl")
     first = ("native", "native-cl", "compile-cl")
-    out = {"train-step": ("resnet20", "train_step", {}, first)}
+    out = {}
     for net, at in (("resnet20", ""), ("resnet50", "resnet50-"), ("bert", "bert-")):
         flat = net == "bert"
+        out[at + "train-step"] = (net, "train_step", {}, ("native", "compile") if flat else first)
         out[at + "gradient"] = (net, "gradient", {}, ("native", "compile") if flat else first)
         hvp = ("native", "forward", "compile") if flat else conv + ("compile-affine-cl",)
         out[at + "hvp"] = (net, "hvp", {"k": 1}, hvp)
-        for k in () if flat else (4, 16):
-            out[f"{at}hvp-{k}"] = (net, "hvp", {"k": k}, ("native-cl", "fast-cl", "vmap-cl"))
+        for k in (4, 16):
+            out[f"{at}hvp-{k}"] = (net, "hvp", {"k": k}, ("native",) if flat else ("native-cl", "fast-cl", "vmap-cl"))
     out["primal"] = ("resnet20", "primal", {}, conv)
     out["hvp-dataset"] = ("resnet20", "hvp_dataset", {"images": 2000, "file": "data_batch_1.bin"}, conv)
     out["block-eigs"] = ("resnet20", "block_eigs", {"iterations": 10}, conv)
     out["resnet50-block-eigs"] = ("resnet50", "block_eigs", {"iterations": 2}, ("native-cl", "fast-cl"))
+    out["bert-block-eigs"] = ("bert", "block_eigs", {"iterations": 2}, ("native",))
     out["traces"] = ("resnet20", "traces", {"probes": 10}, ("native", "native-cl", "fast-cl"))
     out["lanczos"] = ("resnet20", "lanczos", {"steps": 30}, ("native", "native-cl", "fast-cl"))
     test = {"images": 10000, "file": "test_batch.bin"}
@@ -143,6 +145,7 @@ def child(args):
         check = step()
         times.append(time.perf_counter() - t)
         cpu.append(time.process_time() - c)
+    check = check() if callable(check) else check
     print(json.dumps({
         "case": args.case, "way": args.way, "seconds_median": round(statistics.median(times), 5),
         "seconds_min": round(min(times), 5), "seconds_max": round(max(times), 5), "repeat": args.repeat,
