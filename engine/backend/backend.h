@@ -32,7 +32,9 @@ typedef struct hwb_vdesc {
  * where the output's shape has 1 and the space has not (accumulated in double,
  * in an order that does not depend on the number of threads).
  * All float inputs, outputs and arithmetic of a group have one dtype
- * (`dtype`); bool inputs and outputs are allowed beside it and read as 0 / 1. */
+ * (`dtype`); bool inputs and outputs are allowed beside it and read as 0 / 1.  A backend
+ * with memory of its own also takes float32 inputs and outputs in a float64 group, widened
+ * and rounded once: so vectors of solvers are worked on there (exec/there_i.h). */
 typedef struct hwb_finstr {
     int32_t op;    /* a pointwise op, or FILL with imm */
     int32_t in[3]; /* registers; unused = -1 */

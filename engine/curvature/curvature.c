@@ -96,8 +96,11 @@ static hwb_status make_operators(hwb_ctx *ctx, hwb__family *f, hwb_curvature **o
                              .parameters = m->parameters,
                              .n_parameters = m->n_parameters,
                              .activation = m->activation};
-        c->op = (hwb_linop){
-            .n = m->n, .dtype = hwb_model_dtype(f->shared->model), .apply = hwb__curvature_apply};
+        c->op = (hwb_linop){.n = m->n,
+                            .dtype = hwb_model_dtype(f->shared->model),
+                            .apply = hwb__curvature_apply,
+                            .where = hwb__curvature_where,
+                            .apply_there = hwb__curvature_apply_there};
         f->refs++;
         out[made] = c;
     }
@@ -231,6 +234,11 @@ static hwb_status apply_set(hwb_ctx *ctx, hwb_linop_set *self, hwb_tensor **out,
     return hwb__curvature_apply_all(ctx, self->n, self->op, v, out);
 }
 
+static hwb_status apply_set_there(hwb_ctx *ctx, hwb_linop_set *self, const int64_t *k,
+                                  const void *const *v, void *const *out) {
+    return hwb__curvature_apply_all_there(ctx, self->n, self->op, k, v, out);
+}
+
 hwb_status hwb_curvature_together(hwb_ctx *ctx, hwb_linop_set *out, int n,
                                   hwb_curvature *const *members) {
     for (int i = 1; i < n; i++)
@@ -240,6 +248,7 @@ hwb_status hwb_curvature_together(hwb_ctx *ctx, hwb_linop_set *out, int n,
     *out = (hwb_linop_set){.n = n,
                            .op = malloc((size_t)n * sizeof *out->op),
                            .apply = apply_set,
+                           .apply_there = apply_set_there,
                            .pass = members[0]->shared->batches > 1};
     for (int i = 0; out->op && i < n; i++) out->op[i] = &members[i]->op;
     return out->op ? HWB_OK : oom(ctx);

@@ -7,6 +7,7 @@
 #include "comm/comm.h"
 #include "curvature/curvature.h"
 #include "exec/exec.h"
+#include "exec/there_i.h"
 
 /* One data source, shared by an operator and its blocks. */
 typedef struct hwb__shared {
@@ -33,7 +34,7 @@ typedef struct hwb__cached {
     hwb_shape x_shape, y_shape;
     hwb_dtype x_dtype, y_dtype;
     int64_t k;
-    hwb_program *program;
+    hwb_program *program; /* on the device of its time */
     hwb_id x, y, *v;
 } hwb__cached;
 
@@ -94,6 +95,9 @@ hwb_status hwb__vectors_at_once(hwb_ctx *ctx, hwb_curvature *c, int64_t want, in
 /* Run c's program for k on one batch; v is NULL for the gradient (k = 0) and the loss. */
 hwb_status hwb__run_batch(hwb_ctx *ctx, hwb_curvature *c, int64_t k, hwb_tensor *x, hwb_tensor *y,
                           hwb_tensor *v, hwb_tensor **outs);
+/* The same for k vectors on the program's device; out: [k,n] there. */
+hwb_status hwb__run_batch_there(hwb_ctx *ctx, hwb_curvature *c, int64_t k, hwb_tensor *x,
+                                hwb_tensor *y, const void *v, void *out);
 /* The mean loss of one batch with the weights as they are, finite or not. new ref */
 hwb_status hwb__curvature_loss(hwb_ctx *ctx, hwb_curvature *c, hwb_tensor *x, hwb_tensor *y,
                                hwb_tensor **loss);
@@ -106,6 +110,20 @@ hwb_status hwb__curvature_apply(hwb_ctx *ctx, hwb_linop *self, hwb_tensor **out,
 /* hwb_linop_set's, for operators of one family: one pass over a source of several batches. */
 hwb_status hwb__curvature_apply_all(hwb_ctx *ctx, int64_t n, hwb_linop *const *op,
                                     const hwb_tensor *const *v, hwb_tensor **out);
+
+/* What is done with a batch; w: its share in the sums over batches and ranks. */
+typedef hwb_status (*hwb__batch_fn)(hwb_ctx *ctx, void *user, hwb_tensor *x, hwb_tensor *y,
+                                    double w);
+hwb_status hwb__each_batch(hwb_ctx *ctx, hwb__shared *s, hwb__batch_fn fn, void *user);
+/* How many of k vectors travel at once; counts the source's samples first. */
+hwb_status hwb__products_at_once(hwb_ctx *ctx, hwb_curvature *c, int64_t k, int64_t *step);
+
+/* The same of vectors on a device (product_there.c): what hwb_linop and its set have. */
+hwb_device *hwb__curvature_where(hwb_ctx *ctx, hwb_linop *self);
+hwb_status hwb__curvature_apply_there(hwb_ctx *ctx, hwb_linop *self, int64_t k, const void *v,
+                                      void *out);
+hwb_status hwb__curvature_apply_all_there(hwb_ctx *ctx, int64_t n, hwb_linop *const *op,
+                                          const int64_t *k, const void *const *v, void *const *out);
 
 /* Count samples and batches; hold the batch when there is only one (source.c). */
 hwb_status hwb__curvature_survey(hwb_ctx *ctx, hwb__shared *s);
@@ -125,6 +143,9 @@ hwb_status hwb__whole_batch(hwb_ctx *ctx, hwb__shared *s, hwb_source *out);
  * They fail when the ranks' weights, operators or vectors are not the same. */
 hwb_status hwb__sum_products(hwb_ctx *ctx, const hwb_curvature *c, const hwb_tensor *v,
                              hwb_tensor *products);
+/* Of products on a device; v and products have n numbers. */
+hwb_status hwb__sum_products_there(hwb_ctx *ctx, const hwb_curvature *c, hwb__there *t, int64_t n,
+                                   const void *v, void *products);
 hwb_status hwb__sum_numbers(hwb_ctx *ctx, const hwb__shared *s, int64_t n, double *v);
 
 #endif

@@ -154,6 +154,40 @@ hwb_status hwb__sum_products(hwb_ctx *ctx, const hwb_curvature *c, const hwb_ten
     return hwb_comm_sum_tensor(ctx, products);
 }
 
+enum { PIECES = 16, PIECE = 256 };
+
+/* Some of v, evenly spaced, brought up in one copy. new ref */
+static hwb_status sample_there(hwb_ctx *ctx, hwb__there *t, hwb_dtype dtype, int64_t n,
+                               const char *v, hwb_tensor **out) {
+    int64_t size = (int64_t)hwb_dtype_size(dtype), len = n < PIECE ? n : PIECE;
+    int64_t pieces = n / len < PIECES ? n / len : PIECES;
+    void *some = NULL;
+    HWB_TRY(hwb__there_alloc(t, &some, pieces * len * size));
+    hwb_status st = hwb_tensor_new(ctx, out, dtype, (hwb_shape){.ndim = 1, .dim = {pieces * len}});
+    for (int64_t i = 0; st == HWB_OK && i < pieces; i++)
+        st = hwb__there_copy(t, (char *)some + i * len * size, v + n / pieces * i * size,
+                             len * size);
+    if (st == HWB_OK) st = hwb__there_get(t, hwb_tensor_data(*out), some, pieces * len * size);
+    hwb__there_release(t, some);
+    if (st != HWB_OK) {
+        hwb_tensor_release(*out);
+        *out = NULL;
+    }
+    return st;
+}
+
+hwb_status hwb__sum_products_there(hwb_ctx *ctx, const hwb_curvature *c, hwb__there *t, int64_t n,
+                                   const void *v, void *products) {
+    hwb_device *d = NULL;
+    hwb_tensor *some = NULL;
+    if (!c->shared->split) return HWB_OK;
+    HWB_TRY(hwb_device_open(ctx, &d, hwb_get_device(ctx)));
+    HWB_TRY(sample_there(ctx, t, c->op.dtype, n, v, &some));
+    hwb_comm_mark(ctx, hwb_comm_mark_of(mark_of_model(c->shared), c->name, some, 0));
+    hwb_tensor_release(some);
+    return hwb__device_sum_ranks(ctx, d, c->op.dtype, n, products);
+}
+
 hwb_status hwb__sum_numbers(hwb_ctx *ctx, const hwb__shared *s, int64_t n, double *v) {
     if (!s->split) return HWB_OK;
     hwb_comm_mark(ctx, mark_of_model(s));

@@ -51,10 +51,7 @@ static void scale(hwb_tensor *t, double w) {
     hwb_tensor_touch(t);
 }
 
-/* What is done with a batch; w: its share in the sums over batches and ranks. */
-typedef hwb_status (*batch_fn)(hwb_ctx *ctx, void *user, hwb_tensor *x, hwb_tensor *y, double w);
-
-static hwb_status each_batch(hwb_ctx *ctx, hwb__shared *s, batch_fn fn, void *user) {
+hwb_status hwb__each_batch(hwb_ctx *ctx, hwb__shared *s, hwb__batch_fn fn, void *user) {
     if (s->batches == 1) return fn(ctx, user, s->x, s->y, hwb__share_of(s, s->x));
     HWB_TRY(s->source.rewind(ctx, s->source.self));
     for (;;) {
@@ -127,6 +124,13 @@ static hwb_status products_on_batch(hwb_ctx *ctx, void *user, hwb_tensor *x, hwb
     return HWB_OK;
 }
 
+hwb_status hwb__products_at_once(hwb_ctx *ctx, hwb_curvature *c, int64_t k, int64_t *step) {
+    HWB_TRY(hwb__curvature_survey(ctx, c->shared));
+    HWB_TRY(hwb__vectors_at_once(ctx, c, k, step));
+    /* Programs that exchange are run equally often: rank 0 has as many samples as any. */
+    return c->shared->spread ? hwb_comm_broadcast(ctx, 0, sizeof *step, step) : HWB_OK;
+}
+
 static hwb_status begin(hwb_ctx *ctx, product *p, hwb_curvature *c, const hwb_tensor *v) {
     const hwb_shape *s = hwb_tensor_shape(v);
     char text[HWB_SHAPE_TEXT];
@@ -135,10 +139,7 @@ static hwb_status begin(hwb_ctx *ctx, product *p, hwb_curvature *c, const hwb_te
                         (long long)c->op.n, hwb_dtype_name(c->op.dtype), hwb_shape_text(s, text),
                         hwb_dtype_name(hwb_tensor_dtype(v)));
     *p = (product){.c = c, .v = (hwb_tensor *)(uintptr_t)v, .k = s->dim[0], .step = 1};
-    HWB_TRY(hwb__curvature_survey(ctx, c->shared));
-    HWB_TRY(hwb__vectors_at_once(ctx, c, p->k, &p->step));
-    /* Programs that exchange are run equally often: rank 0 has as many samples as any. */
-    if (c->shared->spread) HWB_TRY(hwb_comm_broadcast(ctx, 0, sizeof p->step, &p->step));
+    HWB_TRY(hwb__products_at_once(ctx, c, p->k, &p->step));
     if (c->shared->batches == 1) return HWB_OK;
     p->total = hwb_calloc(ctx, (size_t)(p->k * c->op.n) * sizeof *p->total);
     return p->total ? HWB_OK : HWB_ENOMEM;
@@ -164,7 +165,7 @@ static hwb_status finish(hwb_ctx *ctx, product *p) {
 
 static hwb_status run_products(hwb_ctx *ctx, products *all) {
     if (all->n == 0) return HWB_OK;
-    HWB_TRY(each_batch(ctx, all->each[0].c->shared, products_on_batch, all));
+    HWB_TRY(hwb__each_batch(ctx, all->each[0].c->shared, products_on_batch, all));
     for (int64_t i = 0; i < all->n; i++) HWB_TRY(finish(ctx, &all->each[i]));
     return HWB_OK;
 }
@@ -234,7 +235,7 @@ hwb_status hwb_curvature_gradient(hwb_ctx *ctx, hwb_curvature *c, double *loss,
         return gradient_of_batch(ctx, c, loss, gradient_);
     gradient sum = {c, hwb_calloc(ctx, (size_t)(c->op.n + 1) * sizeof *sum.total)};
     if (!sum.total) return HWB_ENOMEM;
-    hwb_status st = each_batch(ctx, c->shared, gradient_on_batch, &sum);
+    hwb_status st = hwb__each_batch(ctx, c->shared, gradient_on_batch, &sum);
     /* one exchange for both */
     if (st == HWB_OK) st = hwb__sum_numbers(ctx, c->shared, c->op.n + 1, sum.total);
     if (st == HWB_OK && gradient_) st = hwb_tensor_new(ctx, &g, c->op.dtype, s);

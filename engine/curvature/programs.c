@@ -19,17 +19,20 @@ void hwb__programs_free(hwb__programs *p) {
     free(p->list);
 }
 
-static bool fits(const hwb__cached *p, int64_t k, const hwb_tensor *x, const hwb_tensor *y) {
-    return p->k == k && p->x_dtype == hwb_tensor_dtype(x) && p->y_dtype == hwb_tensor_dtype(y) &&
-           hwb_shape_equal(&p->x_shape, hwb_tensor_shape(x)) &&
+static bool fits(const hwb__cached *p, const hwb_device *d, int64_t k, const hwb_tensor *x,
+                 const hwb_tensor *y) {
+    return p->k == k && hwb__program_device(p->program) == d && p->x_dtype == hwb_tensor_dtype(x) &&
+           p->y_dtype == hwb_tensor_dtype(y) && hwb_shape_equal(&p->x_shape, hwb_tensor_shape(x)) &&
            hwb_shape_equal(&p->y_shape, hwb_tensor_shape(y));
 }
 
 hwb_status hwb__program_for(hwb_ctx *ctx, hwb_curvature *c, int64_t k, hwb_tensor *x, hwb_tensor *y,
                             hwb__cached **out) {
     hwb__programs *p = k > 0 ? &c->family->products : &c->own;
+    hwb_device *d = NULL;
+    HWB_TRY(hwb_device_open(ctx, &d, hwb_get_device(ctx)));
     for (int i = 0; i < p->n; i++) {
-        if (!fits(&p->list[i], k, x, y)) continue;
+        if (!fits(&p->list[i], d, k, x, y)) continue;
         *out = &p->list[i];
         return HWB_OK;
     }
@@ -70,6 +73,16 @@ hwb_status hwb__run_batch(hwb_ctx *ctx, hwb_curvature *c, int64_t k, hwb_tensor 
     hwb_status st = hwb_program_run_one(ctx, p->program, c->index, outs);
     hwb_program_unset(p->program, p->v[c->index]); /* n vectors of n members are much */
     return st;
+}
+
+hwb_status hwb__run_batch_there(hwb_ctx *ctx, hwb_curvature *c, int64_t k, hwb_tensor *x,
+                                hwb_tensor *y, const void *v, void *out) {
+    hwb__cached *p = NULL;
+    HWB_TRY(hwb__program_for(ctx, c, k, x, y, &p));
+    HWB_TRY(hwb_program_set(ctx, p->program, p->x, x));
+    HWB_TRY(hwb_program_set(ctx, p->program, p->y, y));
+    HWB_TRY(hwb__program_set_there(ctx, p->program, p->v[c->index], v));
+    return hwb__program_run_there(ctx, p->program, c->index, out);
 }
 
 hwb_status hwb__curvature_loss(hwb_ctx *ctx, hwb_curvature *c, hwb_tensor *x, hwb_tensor *y,

@@ -17,15 +17,35 @@ static int64_t first_bad(hwb_dtype dtype, const void *data, int64_t n) {
     return -1;
 }
 
+/* The value of leaf i, fetched where it was given on the device. new ref */
+static hwb_status value_of(hwb_ctx *ctx, hwb_program *p, int i, hwb_tensor **out) {
+    const hwb__feed *f = &p->feeds[i];
+    if (!f->there) {
+        *out = hwb_tensor_retain(f->dense);
+        return HWB_OK;
+    }
+    const hwb_vdesc *d = &p->plan->values[p->plan->leaves[i].value].desc;
+    hwb_tensor *t = NULL;
+    HWB_TRY(hwb_tensor_new(ctx, &t, d->dtype, d->shape));
+    hwb_status st = p->device->backend->mem_get(ctx, p->device->state, hwb_tensor_data(t),
+                                                f->device_data, hwb_tensor_bytes(t));
+    if (st == HWB_OK) *out = t;
+    else hwb_tensor_release(t);
+    return st;
+}
+
 static hwb_status bad_leaf(hwb_ctx *ctx, hwb_program *p, int only) {
     for (int i = 0; i < p->plan->n_leaves; i++) {
+        hwb_tensor *t = NULL;
         if (!hwb__stage_wanted(p, p->feeds[i].role, only)) continue;
-        hwb_tensor *t = p->feeds[i].dense;
+        HWB_TRY(value_of(ctx, p, i, &t));
         hwb_dtype dtype = hwb_tensor_dtype(t);
-        if (!hwb_dtype_is_float(dtype)) continue;
-        int64_t at = first_bad(dtype, hwb_tensor_data(t), hwb_tensor_numel(t));
+        int64_t at = hwb_dtype_is_float(dtype)
+                         ? first_bad(dtype, hwb_tensor_data(t), hwb_tensor_numel(t))
+                         : -1;
+        double v = at < 0 ? 0 : hwb_tensor_get(t, at);
+        hwb_tensor_release(t);
         if (at < 0) continue;
-        double v = hwb_tensor_get(t, at);
         return hwb_fail(ctx, HWB_ENUMERIC,
                         "\"%s\" holds %s at element %" PRId64 " (counting from 1)",
                         *p->feeds[i].name ? p->feeds[i].name : "constant",

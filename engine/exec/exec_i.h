@@ -6,6 +6,7 @@
 
 #include "compile/compile_i.h"
 #include "exec/exec.h"
+#include "exec/there_i.h"
 
 typedef struct hwb__kernel_slot {
     hwb_device *device; /* which backend took it: the program's, or ref */
@@ -28,6 +29,7 @@ typedef struct hwb__feed {
     hwb_tensor *dense;            /* given itself, or a dense copy; retained */
     void *device_data;            /* on a device with its own memory: the resident's, or */
     hwb__resident *resident;      /* ours alone when this is NULL */
+    bool there, fresh;            /* given on the device; not yet seen by a run */
     uint64_t seen;                /* version of `given` when last fed */
     uint64_t generation;          /* grows whenever the contents change */
     int64_t classes, class_shift; /* of hwb__node */
@@ -57,8 +59,9 @@ struct hwb_program {
     int n_stages;
     uint64_t generation;
     void *arena, *kept;
-    void **results; /* on such a device: one buffer an output */
-    bool plain;     /* recording failed */
+    void **results;    /* on such a device: one buffer an output */
+    hwb__there *there; /* looks at results that stay there; NULL until the first */
+    bool plain;        /* recording failed */
     bool check_finite, time_kernels;
     bool alone; /* sums over ranks are left out: a run to find a non-finite value */
     hwb_program_info info;
@@ -87,6 +90,9 @@ void hwb__resident_release(hwb__resident *r); /* NULL is accepted */
 
 /* The feed's dense tensor on the program's device. */
 hwb_status hwb__feed_upload(hwb_ctx *ctx, hwb_program *p, hwb__feed *f);
+/* A tangent's value, from memory of the device. */
+hwb_status hwb__feed_copy(hwb_ctx *ctx, hwb_program *p, hwb__feed *f, const void *from,
+                          size_t bytes);
 void hwb__feed_drop_device(hwb_program *p, hwb__feed *f);
 /* Run a stage whose pointers are set: plainly the first time, then recorded once
  * and replayed (replay.c). */
@@ -95,9 +101,6 @@ void hwb__drop_captures(hwb_program *p);
 
 /* ---- ranks (sum_ranks.c) ------------------------------------------------------- */
 
-/* data[n] in the device's memory becomes its sum over the ranks. */
-hwb_status hwb__device_sum_ranks(hwb_ctx *ctx, hwb_device *d, hwb_dtype dtype, int64_t n,
-                                 void *data);
 hwb_status hwb__run_allreduce(hwb_ctx *ctx, hwb_program *p, int k);
 bool hwb__stage_exchanges(const hwb_program *p, int stage);
 

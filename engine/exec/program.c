@@ -256,6 +256,7 @@ void hwb_program_release(hwb_program *p) {
         free(s->versions);
     }
     for (int i = 0; p->feeds && i < p->plan->n_leaves; i++) free_feed(p, &p->feeds[i]);
+    hwb__there_free(p->there);
     free(p->feeds);
     free(p->stages);
     free(p->results);

@@ -117,13 +117,25 @@ static hwb_status feed_resident(hwb_ctx *ctx, hwb_program *p, hwb__feed *f) {
     return HWB_OK;
 }
 
+/* A buffer of the feed's own. */
+static hwb_status own_buffer(hwb_ctx *ctx, hwb_program *p, hwb__feed *f, size_t bytes) {
+    if (f->device_data) return HWB_OK;
+    f->device_data = p->device->backend->mem_alloc(ctx, p->device->state, bytes);
+    return f->device_data ? HWB_OK : hwb_fail_in(ctx, HWB_ENOMEM, "\"%s\"", f->name);
+}
+
 hwb_status hwb__feed_upload(hwb_ctx *ctx, hwb_program *p, hwb__feed *f) {
     if (f->role <= HWB_ROLE_PARAM) return feed_resident(ctx, p, f);
-    const hwb_backend *b = p->device->backend;
-    size_t bytes = hwb_tensor_bytes(f->dense);
-    if (!f->device_data && !(f->device_data = b->mem_alloc(ctx, p->device->state, bytes)))
-        return hwb_fail_in(ctx, HWB_ENOMEM, "\"%s\"", f->name);
+    HWB_TRY(own_buffer(ctx, p, f, hwb_tensor_bytes(f->dense)));
     return put(ctx, p->device, f->device_data, f->dense);
+}
+
+hwb_status hwb__feed_copy(hwb_ctx *ctx, hwb_program *p, hwb__feed *f, const void *from,
+                          size_t bytes) {
+    HWB_TRY(own_buffer(ctx, p, f, bytes));
+    HWB_TRY(p->device->backend->mem_copy(ctx, p->device->state, f->device_data, from, bytes));
+    f->there = f->fresh = true;
+    return HWB_OK;
 }
 
 /* The next run feeds it again. */
@@ -133,6 +145,7 @@ void hwb__feed_drop_device(hwb_program *p, hwb__feed *f) {
     else p->device->backend->mem_free(p->device->state, f->device_data);
     f->resident = NULL;
     f->device_data = NULL;
+    f->there = false;
     hwb_tensor_release(f->dense);
     f->dense = NULL;
 }

@@ -26,6 +26,7 @@ hwb_status hwb_program_set(hwb_ctx *ctx, hwb_program *p, hwb_id input, hwb_tenso
                         hwb_dtype_name(hwb_tensor_dtype(t)),
                         hwb_shape_text(hwb_tensor_shape(t), got), hwb_dtype_name(d->dtype),
                         hwb_shape_text(&d->shape, want));
+    f->there = false;
     if (f->given != t) {
         hwb_tensor_retain(t);
         hwb_tensor_release(f->given);
@@ -43,6 +44,23 @@ void hwb_program_unset(hwb_program *p, hwb_id input) {
     hwb_tensor_release(f->given);
     hwb_tensor_release(f->dense);
     f->given = f->dense = NULL;
+    f->there = false;
+}
+
+hwb_status hwb__program_set_there(hwb_ctx *ctx, hwb_program *p, hwb_id input, const void *data) {
+    int leaf = input >= 0 && input < p->n_external ? p->external[input] : -1;
+    if (leaf < 0) return HWB_OK; /* not needed by the outputs */
+    hwb__feed *f = &p->feeds[leaf];
+    if (on_host(p) || f->role < HWB_ROLE_TANGENT)
+        return hwb_fail(ctx, HWB_EARG, "input \"%s\" is no tangent on a device", f->name);
+    const hwb_vdesc *d = &p->plan->values[p->plan->leaves[leaf].value].desc;
+    hwb_program_unset(p, input);
+    return hwb__feed_copy(ctx, p, f, data,
+                          (size_t)hwb_shape_numel(&d->shape) * hwb_dtype_size(d->dtype));
+}
+
+hwb_device *hwb__program_device(const hwb_program *p) {
+    return p->device;
 }
 
 /* Class numbers must name classes of the output. */
@@ -73,6 +91,12 @@ static hwb_status feed_all(hwb_ctx *ctx, hwb_program *p, int only, bool *dirty) 
     for (int i = 0; i < p->plan->n_leaves; i++) {
         hwb__feed *f = &p->feeds[i];
         if (!hwb__stage_wanted(p, f->role, only)) continue;
+        if (f->there) {
+            if (f->fresh) f->generation = ++p->generation;
+            dirty[f->role] = dirty[f->role] || f->fresh;
+            f->fresh = false;
+            continue;
+        }
         if (!f->given) return hwb_fail(ctx, HWB_EARG, "input \"%s\" has no value", f->name);
         if (f->dense && f->seen == hwb_tensor_version(f->given)) continue;
         hwb_tensor_release(f->dense);
@@ -252,13 +276,18 @@ static void mark_dirty(hwb_program *p, int only, bool *dirty) {
         if (dirty[s]) p->stages[s].done = p->stages[s].first == p->stages[s].end;
 }
 
-/* Everything, or output `only` when that is not negative. */
-static hwb_status run(hwb_ctx *ctx, hwb_program *p, int only, hwb_tensor **outs, void **data,
-                      bool *dirty) {
+static hwb_status begin(hwb_ctx *ctx, hwb_program *p, int only, bool *dirty) {
     HWB_TRY(own_memory(ctx, p, &p->kept, p->plan->kept_bytes));
     HWB_TRY(own_memory(ctx, p, &p->arena, p->plan->arena_bytes));
     HWB_TRY(feed_all(ctx, p, only, dirty));
     mark_dirty(p, only, dirty);
+    return HWB_OK;
+}
+
+/* Everything, or output `only` when that is not negative. */
+static hwb_status run(hwb_ctx *ctx, hwb_program *p, int only, hwb_tensor **outs, void **data,
+                      bool *dirty) {
+    HWB_TRY(begin(ctx, p, only, dirty));
     HWB_TRY(make_results(ctx, p, only, outs, data));
     HWB_TRY(run_stages(ctx, p, dirty, data));
     HWB_TRY(copy_results(ctx, p, only, outs, data));
@@ -301,5 +330,45 @@ hwb_status hwb_program_run_one(hwb_ctx *ctx, hwb_program *p, int i, hwb_tensor *
     hwb_status st = run_into(ctx, p, i, outs);
     *out = outs[i];
     free(outs);
+    return st;
+}
+
+/* ---- results that stay on the device --------------------------------------------------------- */
+
+static hwb_status check_there(hwb_ctx *ctx, hwb_program *p, int i, const void *result) {
+    const hwb_vdesc *d = &p->plan->outputs[i].desc;
+    bool finite = true;
+    if (!p->check_finite || !hwb_dtype_is_float(d->dtype)) return HWB_OK;
+    if (!p->there) HWB_TRY(hwb__there_new(ctx, &p->there, p->device));
+    HWB_TRY(hwb__there_finite(p->there, d->dtype, hwb_shape_numel(&d->shape), result, &finite));
+    return finite ? HWB_OK : hwb__blame(ctx, p, i, i);
+}
+
+static hwb_status run_there(hwb_ctx *ctx, hwb_program *p, int i, void *out, void **data,
+                            bool *dirty) {
+    const hwb_vdesc *d = &p->plan->outputs[i].desc;
+    const hwb__value *v = &p->plan->values[p->plan->outputs[i].value];
+    size_t bytes = (size_t)hwb_shape_numel(&d->shape) * hwb_dtype_size(d->dtype);
+    HWB_TRY(begin(ctx, p, i, dirty));
+    if (v->place == HWB__AT_OUTPUT) {
+        HWB_TRY(own_memory(ctx, p, &p->results[v->index], bytes));
+        data[v->index] = p->results[v->index];
+    }
+    HWB_TRY(run_stages(ctx, p, dirty, data));
+    const void *result = address(p, p->plan->outputs[i].value, data);
+    HWB_TRY(p->device->backend->mem_copy(ctx, p->device->state, out, result, bytes));
+    return check_there(ctx, p, i, result);
+}
+
+hwb_status hwb__program_run_there(hwb_ctx *ctx, hwb_program *p, int i, void *out) {
+    if (on_host(p) || i < 0 || i >= p->plan->n_outputs)
+        return hwb_fail(ctx, HWB_EARG, "output %d of %d of a program on %s", i, p->plan->n_outputs,
+                        p->device->backend->name);
+    void **data = calloc((size_t)p->plan->n_outputs + 1, sizeof *data);
+    bool *dirty = calloc((size_t)p->n_stages, sizeof *dirty);
+    hwb_status st = data && dirty ? run_there(ctx, p, i, out, data, dirty)
+                                  : hwb_fail(ctx, HWB_ENOMEM, "out of memory");
+    free(data);
+    free(dirty);
     return st;
 }

@@ -1,179 +1,193 @@
 /*
- * basis.c: guarded operator products, reproducible random rows, and the
- * orthonormal basis V[count,n] that Krylov methods and sketches grow.
+ * basis.c: the orthonormal basis V[count,n] that Krylov methods and sketches grow.
  */
 #include "spectral/spectral_i.h"
 
-hwb_status hwb__op_check(hwb_ctx *ctx, const hwb_linop *op) {
-    if (!op || !op->apply) return hwb_fail(ctx, HWB_EARG, "operator without an apply function");
-    if (op->n < 1)
-        return hwb_fail(ctx, HWB_EARG, "operator of size %lld: needs at least 1", (long long)op->n);
-    if (!hwb_dtype_is_float(op->dtype))
-        return hwb_fail(ctx, HWB_EDTYPE, "operator of dtype %s: needs float32 or float64",
-                        hwb_dtype_name(op->dtype));
-    return HWB_OK;
-}
-
-/* A product as solvers want it; takes w. */
-static hwb_status own_product(hwb_ctx *ctx, const hwb_linop *op, hwb_tensor **out, hwb_tensor *w,
-                              const hwb_tensor *v) {
-    char want[HWB_SHAPE_TEXT], got[HWB_SHAPE_TEXT];
-    hwb_status s = HWB_OK;
-    if (!hwb_shape_equal(hwb_tensor_shape(w), hwb_tensor_shape(v)) ||
-        hwb_tensor_dtype(w) != op->dtype) {
-        s = hwb_fail(ctx, HWB_ESHAPE, "operator returned %s %s for %s %s",
-                     hwb_shape_text(hwb_tensor_shape(w), got), hwb_dtype_name(hwb_tensor_dtype(w)),
-                     hwb_shape_text(hwb_tensor_shape(v), want), hwb_dtype_name(op->dtype));
-    } else if (!hwb_tensor_is_contiguous(w) ||
-               hwb_tensor_storage_id(w) == hwb_tensor_storage_id(v)) {
-        /* Solvers overwrite products; an identity operator may hand back its input. */
-        hwb_tensor *copy = NULL;
-        s = hwb_tensor_clone(ctx, &copy, w);
-        if (s == HWB_OK) {
-            hwb_tensor_release(w);
-            w = copy;
-        }
-    }
-    if (s != HWB_OK) {
-        hwb_tensor_release(w);
-        return s;
-    }
-    *out = w;
-    return HWB_OK;
-}
-
-hwb_status hwb__op_apply(hwb_ctx *ctx, hwb_linop *op, hwb_tensor **out, const hwb_tensor *v) {
-    hwb_tensor *w = NULL;
-    HWB_TRY(hwb_check_interrupt(ctx));
-    HWB_TRY(op->apply(ctx, op, &w, v));
-    return own_product(ctx, op, out, w, v);
-}
-
-hwb_status hwb__set_apply(hwb_ctx *ctx, hwb_linop_set *set, hwb_tensor **out,
-                          const hwb_tensor *const *v) {
-    HWB_TRY(hwb_check_interrupt(ctx));
-    HWB_TRY(set->apply(ctx, set, out, v));
-    hwb_status st = HWB_OK;
-    for (int64_t i = 0; i < set->n; i++) {
-        hwb_tensor *w = out[i];
-        out[i] = NULL;
-        if (!v[i]) continue;
-        if (st == HWB_OK) st = own_product(ctx, set->op[i], &out[i], w, v[i]);
-        else hwb_tensor_release(w);
-    }
-    for (int64_t i = 0; st != HWB_OK && i < set->n; i++) {
-        hwb_tensor_release(out[i]);
-        out[i] = NULL;
-    }
-    return st;
-}
-
-void *hwb__row(const hwb_tensor *t, int64_t n, int64_t i) {
-    return (char *)hwb_tensor_data(t) + (size_t)(i * n) * hwb_dtype_size(hwb_tensor_dtype(t));
-}
-
-hwb_status hwb__not_finite(hwb_ctx *ctx, const char *what, int64_t at) {
-    return hwb_fail(ctx, HWB_ENUMERIC, "%s: product with the operator is not finite (vector %lld)",
-                    what, (long long)(at + 1));
-}
-
-hwb_status hwb__probes(hwb_ctx *ctx, hwb_tensor **out, const hwb_linop *op, uint64_t seed,
-                       hwb__probe_kind kind, uint64_t tag, int64_t first, int64_t count) {
-    static const char *const purpose[] = {"trace probe", "sketch"};
-    hwb_tensor *v = NULL, *row = NULL;
-    hwb_status s;
-    HWB_GOTO(done, s,
-             hwb_tensor_new(ctx, &v, op->dtype, (hwb_shape){.ndim = 2, .dim = {count, op->n}}));
-    for (int64_t i = 0; i < count; i++) {
-        hwb_rng rng = {seed, hwb_rng_stream(purpose[kind], tag, (uint64_t)(first + i))};
-        HWB_GOTO(done, s, hwb_tensor_select(ctx, &row, v, 0, i));
-        HWB_GOTO(done, s,
-                 kind == HWB__PROBE_SIGN ? hwb_tensor_fill_rademacher(ctx, row, rng)
-                                         : hwb_tensor_fill_normal(ctx, row, rng));
-        hwb_tensor_release(row);
-        row = NULL;
-    }
-    *out = v;
-    return HWB_OK;
-done:
-    hwb_tensor_release(row);
-    hwb_tensor_release(v);
-    return s;
-}
-
-hwb_status hwb__basis_init(hwb_ctx *ctx, hwb__basis *b, hwb_dtype dtype, int64_t n, int64_t cap) {
-    *b = (hwb__basis){.dtype = dtype, .n = n, .cap = cap};
-    b->t = hwb_calloc(ctx, (size_t)cap * sizeof *b->t);
-    b->p = hwb_calloc(ctx, (size_t)cap * sizeof *b->p);
-    if (b->t && b->p) return HWB_OK;
+hwb_status hwb__basis_init(hwb__basis *b, hwb__space *s, int64_t cap) {
+    *b = (hwb__basis){.space = s, .cap = cap};
+    b->v = hwb_calloc(s->ctx, (size_t)cap * sizeof *b->v);
+    b->p = hwb_calloc(s->ctx, (size_t)cap * sizeof *b->p);
+    if (b->v && b->p) return HWB_OK;
     hwb__basis_free(b);
     return HWB_ENOMEM;
 }
 
 void hwb__basis_free(hwb__basis *b) {
-    if (b->t) hwb__basis_cut(b, 0);
-    hwb_free(b->t);
+    if (b->v) hwb__basis_cut(b, 0);
+    hwb_free(b->v);
     hwb_free(b->p);
     *b = (hwb__basis){0};
 }
 
 void hwb__basis_cut(hwb__basis *b, int64_t count) {
-    for (int64_t i = count; i < b->count; i++) hwb_tensor_release(b->t[i]);
+    for (int64_t i = count; i < b->count; i++) hwb__vector_release(b->v[i]);
     if (count < b->count) b->count = count;
 }
 
-void hwb__basis_push(hwb__basis *b, hwb_tensor *t) {
+void hwb__basis_push(hwb__basis *b, hwb__vector *v) {
     HWB_ASSERT(b->count < b->cap);
-    b->t[b->count] = t;
-    b->p[b->count++] = hwb_tensor_data(t);
+    b->v[b->count] = v;
+    b->p[b->count++] = hwb__vector_data(v, 0);
 }
 
-hwb_status hwb__basis_project(hwb_ctx *ctx, const hwb__basis *b, hwb_tensor *w, double *h,
-                              double *norm) {
-    void *data = hwb_tensor_data(w);
-    if (b->count > 0) {
-        double *c = hwb_alloc(ctx, (size_t)b->count * sizeof *c);
-        if (!c) return HWB_ENOMEM;
-        for (int pass = 0; pass < 2; pass++) {
-            hwb_status s = hwb__vec_dots(ctx, c, b->dtype, b->n, b->count, b->p, data);
-            if (s != HWB_OK) {
-                hwb_free(c);
-                return s;
-            }
-            hwb__vec_sub(ctx, b->dtype, b->n, b->count, b->p, c, data);
-            for (int64_t i = 0; h && i < b->count; i++) h[i] = pass ? h[i] + c[i] : c[i];
-        }
-        hwb_free(c);
+hwb_status hwb__basis_dots(const hwb__basis *b, const hwb__vector *w, double *x) {
+    const hwb__space *s = b->space;
+    hwb_dtype d = s->op->dtype;
+    if (!s->there)
+        return hwb__host_dots(s->ctx, x, d, s->op->n, b->count, b->p, hwb__vector_data(w, 0));
+    HWB_TRY(hwb__there_slots(s->there, b->count));
+    HWB_TRY(hwb__there_dots(s->there, d, s->op->n, b->count, b->p, w->p, 0));
+    return hwb__there_fetch(s->there, 0, b->count, x);
+}
+
+static hwb_status project_host(const hwb__basis *b, hwb__vector *w, double *c, double *h,
+                               double *norm) {
+    const hwb__space *s = b->space;
+    hwb_dtype d = s->op->dtype;
+    int64_t n = s->op->n, m = b->count;
+    void *data = hwb__vector_data(w, 0);
+    for (int pass = 0; m > 0 && pass < 2; pass++) {
+        HWB_TRY(hwb__host_dots(s->ctx, c, d, n, m, b->p, data));
+        hwb__host_sub(s->ctx, d, n, m, b->p, c, data);
+        for (int64_t i = 0; h && i < m; i++) h[i] = pass ? h[i] + c[i] : c[i];
     }
-    *norm = sqrt(hwb__vec_dot(ctx, b->dtype, b->n, data, data));
+    *norm = sqrt(hwb__host_dot(s->ctx, d, n, data, data));
     return HWB_OK;
 }
 
-hwb_status hwb__basis_random(hwb_ctx *ctx, const hwb__basis *b, uint64_t seed, uint64_t index,
-                             hwb_tensor **out) {
-    hwb_tensor *v = NULL;
-    hwb_status s;
+/* The coefficients of both passes and |w|² stay in slots until all is under way. */
+static hwb_status project_there(const hwb__basis *b, hwb__vector *w, double *c, double *h,
+                                double *norm) {
+    const hwb__space *s = b->space;
+    hwb_dtype d = s->op->dtype;
+    int64_t n = s->op->n, m = b->count, passes = m > 0 ? 2 : 0;
+    HWB_TRY(hwb__there_slots(s->there, 2 * m + 1));
+    for (int64_t pass = 0; pass < passes; pass++) {
+        hwb__sum_there less = {.n = n,
+                               .m = m,
+                               .v = b->p,
+                               .slot = pass * m,
+                               .y_slot = -1,
+                               .minus = true,
+                               .v_dtype = d,
+                               .y_dtype = d,
+                               .out_dtype = d,
+                               .y = w->p,
+                               .out = w->p};
+        HWB_TRY(hwb__there_dots(s->there, d, n, m, b->p, w->p, less.slot));
+        HWB_TRY(hwb__there_sum(s->there, &less));
+    }
+    HWB_TRY(hwb__there_dots(s->there, d, n, 1, &w->p, w->p, 2 * m));
+    HWB_TRY(hwb__there_fetch(s->there, 0, 2 * m + 1, c));
+    for (int64_t i = 0; h && i < m; i++) h[i] = c[i] + c[m + i];
+    *norm = sqrt(c[2 * m]);
+    return HWB_OK;
+}
+
+hwb_status hwb__basis_project(const hwb__basis *b, hwb__vector *w, double *h, double *norm) {
+    double *c = hwb_alloc(b->space->ctx, (size_t)(2 * b->count + 1) * sizeof *c);
+    if (!c) return HWB_ENOMEM;
+    hwb_status st =
+        b->space->there ? project_there(b, w, c, h, norm) : project_host(b, w, c, h, norm);
+    hwb_free(c);
+    return st;
+}
+
+/* out = Σ_i s[i] v_i over m rows */
+static hwb_status combine_there(const hwb__basis *b, int64_t m, const double *s, hwb__vector *out) {
+    const hwb__space *sp = b->space;
+    hwb__sum_there sum = {.n = sp->op->n,
+                          .m = m,
+                          .v = b->p,
+                          .v_dtype = sp->op->dtype,
+                          .y_slot = -1,
+                          .out = out->p,
+                          .out_dtype = sp->op->dtype};
+    HWB_TRY(hwb__there_slots(sp->there, m));
+    HWB_TRY(hwb__there_set(sp->there, 0, m, s));
+    return hwb__there_sum(sp->there, &sum);
+}
+
+static hwb_status rotate_there(hwb__basis *b, int64_t m, int64_t p, const double *s) {
+    hwb__basis fresh;
+    HWB_TRY(hwb__basis_init(&fresh, b->space, b->cap));
+    hwb_status st = HWB_OK;
+    for (int64_t q = 0; st == HWB_OK && q < p; q++) {
+        hwb__vector *row = NULL;
+        st = hwb__vector_new(b->space, 1, &row);
+        if (st != HWB_OK) break;
+        hwb__basis_push(&fresh, row);
+        st = combine_there(b, m, s + q * m, row);
+    }
+    hwb__basis old = st == HWB_OK ? *b : fresh;
+    if (st == HWB_OK) *b = fresh;
+    hwb__basis_free(&old);
+    return st;
+}
+
+hwb_status hwb__basis_rotate(hwb__basis *b, int64_t m, int64_t p, const double *s) {
+    const hwb__space *sp = b->space;
+    if (sp->there) return rotate_there(b, m, p, s);
+    HWB_TRY(hwb__host_rotate(sp->ctx, sp->op->dtype, sp->op->n, m, b->p, p, s, m, b->p));
+    hwb__basis_cut(b, p);
+    return HWB_OK;
+}
+
+static hwb_status combine_rows_there(const hwb__basis *b, int64_t m, int64_t p, const double *s,
+                                     hwb_tensor *out) {
+    hwb__vector *row = NULL;
+    HWB_TRY(hwb__vector_new(b->space, 1, &row));
+    hwb_status st = HWB_OK;
+    for (int64_t q = 0; st == HWB_OK && q < p; q++) {
+        st = combine_there(b, m, s + q * m, row);
+        if (st == HWB_OK) st = hwb__vector_store(row, 0, out, q);
+    }
+    hwb__vector_release(row);
+    return st;
+}
+
+hwb_status hwb__basis_combine(const hwb__basis *b, int64_t m, int64_t p, const double *s,
+                              hwb_tensor *out) {
+    const hwb__space *sp = b->space;
+    if (sp->there) return combine_rows_there(b, m, p, s, out);
+    void **rows = hwb_alloc(sp->ctx, (size_t)p * sizeof *rows);
+    if (!rows) return HWB_ENOMEM;
+    size_t bytes = (size_t)sp->op->n * hwb_dtype_size(sp->op->dtype);
+    for (int64_t q = 0; q < p; q++) rows[q] = (char *)hwb_tensor_data(out) + (size_t)q * bytes;
+    hwb_status st = hwb__host_rotate(sp->ctx, sp->op->dtype, sp->op->n, m, b->p, p, s, m, rows);
+    hwb_free(rows);
+    return st;
+}
+
+/* Near the full dimension little of a random vector is left outside the span, so the
+ * remainder is scaled up and projected again. */
+static hwb_status draw_outside(const hwb__basis *b, hwb_rng rng, hwb__vector *v, double *norm) {
+    HWB_TRY(hwb__vector_normal(v, rng));
+    for (int pass = 0; pass < 2; pass++) {
+        HWB_TRY(hwb__basis_project(b, v, NULL, norm));
+        if (!(*norm > 1e3 * hwb__eps(b->space->op->dtype))) return HWB_OK;
+        HWB_TRY(hwb__vector_scale(v, 1 / *norm));
+    }
+    return HWB_OK;
+}
+
+hwb_status hwb__basis_random(const hwb__basis *b, uint64_t seed, uint64_t index,
+                             hwb__vector **out) {
+    hwb__vector *v = NULL;
     double norm = 0;
-    HWB_TRY(hwb_tensor_new(ctx, &v, b->dtype, (hwb_shape){.ndim = 2, .dim = {1, b->n}}));
-    /* Near the full dimension little of a random vector is left outside the
-     * span, so the remainder is scaled up and projected again. */
-    for (int attempt = 0; attempt < 8; attempt++) {
+    HWB_TRY(hwb__vector_new(b->space, 1, &v));
+    hwb_status s = HWB_OK;
+    for (int attempt = 0; s == HWB_OK && attempt < 8; attempt++) {
         hwb_rng rng = {seed, hwb_rng_stream("krylov start", index, (uint64_t)attempt)};
-        HWB_GOTO(fail, s, hwb_tensor_fill_normal(ctx, v, rng));
-        for (int pass = 0; pass < 2; pass++) {
-            HWB_GOTO(fail, s, hwb__basis_project(ctx, b, v, NULL, &norm));
-            if (!(norm > 1e3 * hwb__eps(b->dtype))) break;
-            void *p = hwb_tensor_data(v);
-            hwb__vec_axpby(ctx, b->dtype, b->n, 0, p, 1 / norm, p);
-        }
-        if (norm > 0.5) { /* the second pass leaves a unit vector */
+        s = draw_outside(b, rng, v, &norm);
+        if (s == HWB_OK && norm > 0.5) { /* the second pass leaves a unit vector */
             *out = v;
             return HWB_OK;
         }
     }
-    s = hwb_fail(ctx, HWB_ENUMERIC, "no direction left outside a basis of %lld of %lld vectors",
-                 (long long)b->count, (long long)b->n);
-fail:
-    hwb_tensor_release(v);
-    return s;
+    hwb__vector_release(v);
+    if (s != HWB_OK) return s;
+    return hwb_fail(b->space->ctx, HWB_ENUMERIC,
+                    "no direction left outside a basis of %lld of %lld vectors",
+                    (long long)b->count, (long long)b->space->op->n);
 }

@@ -33,7 +33,8 @@ static const double MOST_HELD = 1 << 30;
 
 typedef struct pool {
     hwb_ctx *ctx;
-    hwb_linop *op;
+    hwb__space space;  /* of the joint operator */
+    hwb__space *apart; /* [blocks] of the isolated ones */
     const hwb_block_range *range;
     hwb_linop_set *isolated;
     const hwb_block_trace_options *opt;
@@ -43,7 +44,7 @@ typedef struct pool {
     double *share;          /* [blocks] weight of the joint mean, a/(a+b) */
     int64_t *wanted;        /* [blocks] isolated probes of this round */
     int64_t batch;          /* of a block that travel at once */
-    hwb_tensor **v, **w;    /* [blocks] */
+    hwb__vector **v, **w;   /* [blocks] */
     double spent;
 } pool;
 
@@ -87,25 +88,22 @@ static void combine(pool *p, int64_t l) {
 }
 
 static hwb_status joint_phase(pool *p) {
-    int64_t n = p->op->n, total = p->opt->joint_probes, blocks = p->r->blocks;
-    size_t size = hwb_dtype_size(p->op->dtype);
+    int64_t total = p->opt->joint_probes, blocks = p->r->blocks;
     for (int64_t at = 0; at < total;) {
         int64_t k = total - at < p->opt->batch ? total - at : p->opt->batch;
-        hwb_tensor *v = NULL, *w = NULL;
-        HWB_TRY(hwb__probes(p->ctx, &v, p->op, p->opt->seed, HWB__PROBE_SIGN, 2, at, k));
-        hwb_status s = hwb__op_apply(p->ctx, p->op, &w, v);
-        for (int64_t i = 0; s == HWB_OK && i < k; i++)
+        hwb__vector *v = NULL, *w = NULL;
+        HWB_TRY(hwb__vector_probes(&p->space, p->opt->seed, HWB__PROBE_SIGN, 2, at, k, &v));
+        hwb_status s = hwb__vector_apply(v, &w);
+        for (int64_t i = 0; s == HWB_OK && i < k; i++) {
+            double *q = p->q + (at + i) * blocks;
+            s = hwb__vector_range_dots(v, w, i, blocks, p->range, q);
             for (int64_t l = 0; s == HWB_OK && l < blocks; l++) {
-                size_t off = (size_t)p->range[l].start * size;
-                double q =
-                    hwb__vec_dot(p->ctx, p->op->dtype, p->range[l].len,
-                                 (char *)hwb__row(v, n, i) + off, (char *)hwb__row(w, n, i) + off);
-                if (!isfinite(q)) s = hwb__not_finite(p->ctx, "joint trace", at + i);
-                hwb__stat_add(&p->joint[l], q);
-                p->q[(at + i) * blocks + l] = q;
+                if (!isfinite(q[l])) s = hwb__not_finite(p->ctx, "joint trace", at + i);
+                hwb__stat_add(&p->joint[l], q[l]);
             }
-        hwb_tensor_release(v);
-        hwb_tensor_release(w);
+        }
+        hwb__vector_release(v);
+        hwb__vector_release(w);
         HWB_TRY(s);
         p->r->hvps_joint += k;
         at += k;
@@ -117,19 +115,20 @@ static hwb_status joint_phase(pool *p) {
 /* Some of block l's wanted probes, as many as travel at once. */
 static hwb_status draw(pool *p, int64_t l) {
     int64_t k = p->wanted[l] < p->batch ? p->wanted[l] : p->batch;
-    return hwb__probes(p->ctx, &p->v[l], p->isolated->op[l], p->opt->seed, HWB__PROBE_SIGN,
-                       3 + (uint64_t)l, p->iso[l].m, k);
+    return hwb__vector_probes(&p->apart[l], p->opt->seed, HWB__PROBE_SIGN, 3 + (uint64_t)l,
+                              p->iso[l].m, k, &p->v[l]);
 }
 
 static hwb_status count(pool *p, int64_t l) {
-    const hwb_linop *op = p->isolated->op[l];
-    int64_t k = hwb_tensor_shape(p->v[l])->dim[0];
-    for (int64_t i = 0; i < k; i++) {
-        double q = hwb__vec_dot(p->ctx, op->dtype, op->n, hwb__row(p->v[l], op->n, i),
-                                hwb__row(p->w[l], op->n, i));
-        if (!isfinite(q)) return hwb__not_finite(p->ctx, "isolated trace", p->iso[l].m);
-        hwb__stat_add(&p->iso[l], q);
+    int64_t k = p->v[l]->k;
+    double *q = hwb_alloc(p->ctx, (size_t)k * sizeof *q);
+    hwb_status s = q ? hwb__vector_dots(p->v[l], p->w[l], q) : HWB_ENOMEM;
+    for (int64_t i = 0; s == HWB_OK && i < k; i++) {
+        if (isfinite(q[i])) hwb__stat_add(&p->iso[l], q[i]);
+        else s = hwb__not_finite(p->ctx, "isolated trace", p->iso[l].m);
     }
+    hwb_free(q);
+    HWB_TRY(s);
     p->wanted[l] -= k;
     p->r->hvps_isolated += k;
     p->spent += (double)k * (p->opt->cost ? p->opt->cost[l] : 1);
@@ -138,10 +137,9 @@ static hwb_status count(pool *p, int64_t l) {
 
 /* The products with all that was drawn. */
 static hwb_status multiply(pool *p) {
-    if (p->isolated->pass)
-        return hwb__set_apply(p->ctx, p->isolated, p->w, (const hwb_tensor *const *)p->v);
+    if (p->isolated->pass) return hwb__set_apply(p->ctx, p->isolated, p->w, p->v);
     for (int64_t l = 0; l < p->r->blocks; l++)
-        if (p->v[l]) HWB_TRY(hwb__op_apply(p->ctx, p->isolated->op[l], &p->w[l], p->v[l]));
+        if (p->v[l]) HWB_TRY(hwb__vector_apply(p->v[l], &p->w[l]));
     return HWB_OK;
 }
 
@@ -158,8 +156,8 @@ static hwb_status isolate(pool *p) {
         if (any && s == HWB_OK) s = multiply(p);
         for (int64_t l = 0; l < p->r->blocks; l++) {
             if (s == HWB_OK && p->v[l]) s = count(p, l);
-            hwb_tensor_release(p->v[l]);
-            hwb_tensor_release(p->w[l]);
+            hwb__vector_release(p->v[l]);
+            hwb__vector_release(p->w[l]);
             p->v[l] = p->w[l] = NULL;
         }
     }
@@ -206,7 +204,7 @@ static int64_t worst(const pool *p) {
 static int64_t that_fit(const pool *p) {
     double each = 0;
     for (int64_t l = 0; l < p->r->blocks; l++)
-        each += (double)p->range[l].len * (2 * (double)hwb_dtype_size(p->op->dtype) + 8);
+        each += (double)p->range[l].len * (2 * (double)hwb_dtype_size(p->space.op->dtype) + 8);
     double most = MOST_HELD / each;
     return most < 1 ? 1 : most < (double)p->opt->batch ? (int64_t)most : p->opt->batch;
 }
@@ -294,7 +292,7 @@ static hwb_status check(hwb_ctx *ctx, const hwb_linop *op, int64_t blocks,
     return HWB_OK;
 }
 
-static hwb_status run(pool *p, int64_t blocks) {
+static hwb_status run(pool *p, hwb_linop *op, int64_t blocks) {
     p->joint = hwb_calloc(p->ctx, (size_t)blocks * sizeof *p->joint);
     p->iso = hwb_calloc(p->ctx, (size_t)blocks * sizeof *p->iso);
     p->share = hwb_calloc(p->ctx, (size_t)blocks * sizeof *p->share);
@@ -302,8 +300,12 @@ static hwb_status run(pool *p, int64_t blocks) {
     p->wanted = hwb_calloc(p->ctx, (size_t)blocks * sizeof *p->wanted);
     p->v = hwb_calloc(p->ctx, (size_t)blocks * sizeof *p->v);
     p->w = hwb_calloc(p->ctx, (size_t)blocks * sizeof *p->w);
-    if (!p->joint || !p->iso || !p->share || !p->q || !p->wanted || !p->v || !p->w)
+    p->apart = hwb_calloc(p->ctx, (size_t)blocks * sizeof *p->apart);
+    if (!p->joint || !p->iso || !p->share || !p->q || !p->wanted || !p->v || !p->w || !p->apart)
         return HWB_ENOMEM;
+    HWB_TRY(hwb__space_open(p->ctx, &p->space, op));
+    for (int64_t l = 0; p->isolated && l < blocks; l++)
+        HWB_TRY(hwb__space_open(p->ctx, &p->apart[l], p->isolated->op[l]));
     HWB_TRY(joint_phase(p));
     if (p->opt->joint_done) p->opt->joint_done(p->opt->user);
     for (int64_t l = 0; l < blocks; l++) combine(p, l);
@@ -318,8 +320,11 @@ hwb_status hwb_block_trace(hwb_ctx *ctx, hwb_block_trace_result *out, hwb_linop 
     HWB_TRY(check(ctx, op, blocks, range, isolated, opt));
     hwb_block_trace_result r;
     HWB_TRY(result_alloc(ctx, &r, blocks));
-    pool p = {.ctx = ctx, .op = op, .range = range, .isolated = isolated, .opt = opt, .r = &r};
-    hwb_status s = run(&p, blocks);
+    pool p = {.ctx = ctx, .range = range, .isolated = isolated, .opt = opt, .r = &r};
+    hwb_status s = run(&p, op, blocks);
+    for (int64_t l = 0; p.apart && l < blocks; l++) hwb__space_close(&p.apart[l]);
+    hwb__space_close(&p.space);
+    hwb_free(p.apart);
     hwb_free(p.joint);
     hwb_free(p.iso);
     hwb_free(p.share);

@@ -23,49 +23,52 @@ void hwb_cg_free(hwb_cg_result *r) {
 
 typedef struct cg {
     hwb_ctx *ctx;
-    hwb_linop *op;
+    hwb__space space;
     const hwb_cg_options *opt;
     hwb_cg_result *out;
-    hwb_tensor *x, *r, *p; /* [1,n] of op->dtype */
+    hwb__vector *x, *r, *p;
 } cg;
 
-static double dot(const cg *z, const hwb_tensor *a, const hwb_tensor *b) {
-    return hwb__vec_dot(z->ctx, z->op->dtype, z->op->n, hwb_tensor_data(a), hwb_tensor_data(b));
-}
-
-/* y = a x + b y */
-static void axpby(const cg *z, double a, const hwb_tensor *x, double b, hwb_tensor *y) {
-    hwb__vec_axpby(z->ctx, z->op->dtype, z->op->n, a, hwb_tensor_data(x), b, hwb_tensor_data(y));
-}
-
-/* new ref A p = H p + damping p */
-static hwb_status product(cg *z, const hwb_tensor *p, hwb_tensor **out) {
-    HWB_TRY(hwb__op_apply(z->ctx, z->op, out, p));
+/* A p = H p + damping p */
+static hwb_status product(cg *z, const hwb__vector *p, hwb__vector **out) {
+    HWB_TRY(hwb__vector_apply(p, out));
     z->out->hvps++;
-    axpby(z, z->opt->damping, p, 1, *out);
-    return HWB_OK;
+    return hwb__vector_axpby(z->opt->damping, p, 1, *out);
 }
 
 /* x = start or 0, r = b - A x, p = r; *bnorm = |b| */
 static hwb_status begin(cg *z, const hwb_tensor *b, double *bnorm) {
-    hwb_shape row = {.ndim = 2, .dim = {1, z->op->n}};
-    HWB_TRY(hwb_tensor_zeros(z->ctx, &z->x, z->op->dtype, row));
-    HWB_TRY(hwb_tensor_new(z->ctx, &z->r, z->op->dtype, row));
-    HWB_TRY(hwb_tensor_copy(z->ctx, z->r, b));
-    *bnorm = sqrt(dot(z, z->r, z->r));
+    HWB_TRY(hwb__vector_load(&z->space, b, &z->r));
+    HWB_TRY(hwb__vector_norm(z->r, bnorm));
     if (z->opt->start) {
-        hwb_tensor *ax = NULL;
-        HWB_TRY(hwb_tensor_copy(z->ctx, z->x, z->opt->start));
-        HWB_TRY(product(z, z->x, &ax));
-        axpby(z, -1, ax, 1, z->r);
-        hwb_tensor_release(ax);
+        hwb__vector *ax = NULL;
+        HWB_TRY(hwb__vector_load(&z->space, z->opt->start, &z->x));
+        hwb_status s = product(z, z->x, &ax);
+        if (s == HWB_OK) s = hwb__vector_axpby(-1, ax, 1, z->r);
+        hwb__vector_release(ax);
+        HWB_TRY(s);
+    } else {
+        HWB_TRY(hwb__vector_row(z->r, 0, &z->x));
+        HWB_TRY(hwb__vector_scale(z->x, 0));
     }
-    return hwb_tensor_clone(z->ctx, &z->p, z->r);
+    return hwb__vector_row(z->r, 0, &z->p);
+}
+
+/* x, r and p of the next iteration; rr becomes |r|² */
+static hwb_status advance(cg *z, const hwb__vector *ap, double curvature, double *rr) {
+    double before = *rr;
+    HWB_TRY(hwb__vector_axpby(before / curvature, z->p, 1, z->x));
+    HWB_TRY(hwb__vector_axpby(-before / curvature, ap, 1, z->r));
+    HWB_TRY(hwb__vector_dots(z->r, z->r, rr));
+    HWB_TRY(hwb__vector_axpby(1, z->r, *rr / before, z->p));
+    z->out->iterations++;
+    return HWB_OK;
 }
 
 static hwb_status iterate(cg *z, double bnorm) {
     hwb_cg_result *o = z->out;
-    double rr = dot(z, z->r, z->r);
+    double rr = 0;
+    HWB_TRY(hwb__vector_dots(z->r, z->r, &rr));
     for (;;) {
         if (!isfinite(rr)) return hwb__not_finite(z->ctx, "cg", o->iterations);
         o->history[o->iterations] = bnorm > 0 ? sqrt(rr) / bnorm : 0;
@@ -74,18 +77,14 @@ static hwb_status iterate(cg *z, double bnorm) {
         hwb_progress(z->ctx, "cg", o->iterations, z->opt->maxiter, note);
         o->converged = sqrt(rr) <= z->opt->tol * bnorm;
         if (o->converged || o->iterations == z->opt->maxiter) return HWB_OK;
-        hwb_tensor *ap = NULL;
-        HWB_TRY(product(z, z->p, &ap));
-        double curvature = dot(z, z->p, ap), before = rr;
-        o->indefinite = curvature <= 0;
-        if (!o->indefinite) {
-            axpby(z, rr / curvature, z->p, 1, z->x);
-            axpby(z, -rr / curvature, ap, 1, z->r);
-            rr = dot(z, z->r, z->r);
-            axpby(z, 1, z->r, rr / before, z->p);
-            o->iterations++;
-        }
-        hwb_tensor_release(ap);
+        hwb__vector *ap = NULL;
+        double curvature = 0;
+        hwb_status s = product(z, z->p, &ap);
+        if (s == HWB_OK) s = hwb__vector_dots(z->p, ap, &curvature);
+        o->indefinite = s == HWB_OK && curvature <= 0;
+        if (s == HWB_OK && !o->indefinite) s = advance(z, ap, curvature, &rr);
+        hwb__vector_release(ap);
+        HWB_TRY(s);
         if (o->indefinite) return HWB_OK;
     }
 }
@@ -110,17 +109,19 @@ hwb_status hwb_cg(hwb_ctx *ctx, hwb_cg_result *out, hwb_linop *op, const hwb_ten
     hwb_cg_result r = {0};
     r.history = hwb_calloc(ctx, ((size_t)opt->maxiter + 1) * sizeof *r.history);
     if (!r.history) return HWB_ENOMEM;
-    cg z = {.ctx = ctx, .op = op, .opt = opt, .out = &r};
-    hwb_shape flat = {.ndim = 1, .dim = {op->n}};
+    cg z = {.ctx = ctx, .opt = opt, .out = &r};
     hwb_status s;
     double bnorm = 0;
+    HWB_GOTO(done, s, hwb__space_open(ctx, &z.space, op));
     HWB_GOTO(done, s, begin(&z, b, &bnorm));
     HWB_GOTO(done, s, iterate(&z, bnorm));
-    HWB_GOTO(done, s, hwb_tensor_reshape(ctx, &r.x, z.x, flat));
+    HWB_GOTO(done, s, hwb_tensor_new(ctx, &r.x, op->dtype, (hwb_shape){.ndim = 1, .dim = {op->n}}));
+    HWB_GOTO(done, s, hwb__vector_store(z.x, 0, r.x, 0));
 done:
-    hwb_tensor_release(z.x);
-    hwb_tensor_release(z.r);
-    hwb_tensor_release(z.p);
+    hwb__vector_release(z.x);
+    hwb__vector_release(z.r);
+    hwb__vector_release(z.p);
+    hwb__space_close(&z.space);
     if (s != HWB_OK) {
         hwb_cg_free(&r);
         return s;

@@ -27,6 +27,7 @@ void hwb_density_free(hwb_density *d) {
 typedef struct walk {
     hwb_ctx *ctx;
     hwb_linop *op;
+    hwb__space space;
     hwb__basis v;
     double *alpha, *beta, *h;
     bool full;
@@ -35,30 +36,29 @@ typedef struct walk {
 
 /* T's next column; *stop when the Krylov space is exhausted. */
 static hwb_status step(walk *k, int64_t j, bool *stop) {
-    hwb_tensor *w = NULL;
+    hwb__vector *w = NULL;
     int64_t last = k->v.count - 1;
     double beta;
-    HWB_TRY(hwb__op_apply(k->ctx, k->op, &w, k->v.t[last]));
-    hwb_status s = hwb__basis_project(k->ctx, &k->v, w, k->h, &beta);
+    HWB_TRY(hwb__vector_apply(k->v.v[last], &w));
+    hwb_status s = hwb__basis_project(&k->v, w, k->h, &beta);
     if (s == HWB_OK && !isfinite(beta)) s = hwb__not_finite(k->ctx, "density", j);
     if (s != HWB_OK) {
-        hwb_tensor_release(w);
+        hwb__vector_release(w);
         return s;
     }
     k->alpha[j] = k->h[last];
     k->beta[j] = beta;
     k->norm = fmax(k->norm, fabs(k->alpha[j]) + beta);
     *stop = beta <= 10 * hwb__eps(k->op->dtype) * k->norm;
-    if (*stop || k->v.count == k->op->n) {
-        *stop = true;
-        hwb_tensor_release(w);
-        return HWB_OK;
+    *stop = *stop || k->v.count == k->op->n;
+    if (!*stop) s = hwb__vector_scale(w, 1 / beta);
+    if (*stop || s != HWB_OK) {
+        hwb__vector_release(w);
+        return s;
     }
-    void *p = hwb_tensor_data(w);
-    hwb__vec_axpby(k->ctx, k->op->dtype, k->op->n, 0, p, 1 / beta, p);
     if (!k->full && k->v.count == 2) {
-        hwb_tensor_release(k->v.t[0]);
-        k->v.t[0] = k->v.t[1];
+        hwb__vector_release(k->v.v[0]);
+        k->v.v[0] = k->v.v[1];
         k->v.p[0] = k->v.p[1];
         k->v.count = 1;
     }
@@ -69,12 +69,11 @@ static hwb_status step(walk *k, int64_t j, bool *stop) {
 static hwb_status one_probe(walk *k, hwb_density *d, const hwb_density_options *opt, int64_t probe,
                             double *z) {
     int64_t n = k->op->n, m = 0;
-    hwb_tensor *v = NULL;
-    HWB_TRY(hwb__probes(k->ctx, &v, k->op, opt->seed, HWB__PROBE_SIGN, 1u << 20, probe, 1));
-    void *p = hwb_tensor_data(v);
-    hwb__vec_axpby(k->ctx, k->op->dtype, n, 0, p, 1 / sqrt((double)n), p);
+    hwb__vector *v = NULL;
     hwb__basis_cut(&k->v, 0);
+    HWB_TRY(hwb__vector_probes(&k->space, opt->seed, HWB__PROBE_SIGN, 1u << 20, probe, 1, &v));
     hwb__basis_push(&k->v, v);
+    HWB_TRY(hwb__vector_scale(v, 1 / sqrt((double)n)));
     k->norm = 0;
     for (bool stop = false; !stop && m < opt->steps;) {
         HWB_TRY(step(k, m++, &stop));
@@ -113,10 +112,12 @@ hwb_status hwb_density_slq(hwb_ctx *ctx, hwb_density *out, hwb_linop *op,
     if (s == HWB_OK) {
         k.beta = k.alpha + steps + 2;
         k.h = k.beta + steps + 2;
-        s = hwb__basis_init(ctx, &k.v, op->dtype, op->n, k.full ? o.steps + 1 : 2);
+        s = hwb__space_open(ctx, &k.space, op);
     }
+    if (s == HWB_OK) s = hwb__basis_init(&k.v, &k.space, k.full ? o.steps + 1 : 2);
     for (int64_t p = 0; s == HWB_OK && p < o.probes; p++) s = one_probe(&k, &d, &o, p, z);
     hwb__basis_free(&k.v);
+    hwb__space_close(&k.space);
     hwb_free(k.alpha);
     hwb_free(z);
     if (s != HWB_OK) {

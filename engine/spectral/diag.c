@@ -31,34 +31,97 @@ static void accumulate(int threads, hwb_dtype d, int64_t n, const void *v, const
     }
 }
 
+/* Where mean and m2 are while samples come in. */
+typedef struct moments {
+    double *mean, *m2;  /* on the host, or there */
+    hwb__vector *v, *w; /* there: one sample by itself */
+} moments;
+
+static hwb_status open_there(hwb__there *t, moments *m, int64_t n) {
+    void *zeros = m->mean;
+    m->mean = m->m2 = NULL;
+    HWB_TRY(hwb__there_alloc(t, (void **)&m->mean, 8 * n));
+    HWB_TRY(hwb__there_alloc(t, (void **)&m->m2, 8 * n));
+    HWB_TRY(hwb__there_put(t, m->mean, zeros, 8 * n));
+    return hwb__there_put(t, m->m2, zeros, 8 * n);
+}
+
+/* Sample number `number`: row i. */
+static hwb_status take(hwb__space *sp, moments *m, const hwb__vector *v, const hwb__vector *w,
+                       int64_t i, double number) {
+    hwb_linop *op = sp->op;
+    if (!sp->there) {
+        accumulate(hwb__host_threads(sp->ctx, op->n), op->dtype, op->n, hwb__vector_data(v, i),
+                   hwb__vector_data(w, i), number, m->mean, m->m2);
+        return HWB_OK;
+    }
+    if (!m->v) HWB_TRY(hwb__vector_new(sp, 1, &m->v));
+    if (!m->w) HWB_TRY(hwb__vector_new(sp, 1, &m->w));
+    HWB_TRY(hwb__vector_assign(m->v, 0, v, i));
+    HWB_TRY(hwb__vector_assign(m->w, 0, w, i));
+    HWB_TRY(hwb__there_slots(sp->there, 1));
+    HWB_TRY(hwb__there_set(sp->there, 0, 1, &number));
+    return hwb__there_welford(sp->there, op->dtype, op->n, m->v->p, m->w->p, 0, m->mean, m->m2);
+}
+
+static hwb_status sample(hwb__space *sp, hwb_diag_result *r, const hwb_diag_options *opt,
+                         moments *m, hwb__stat *fro) {
+    int64_t left = opt->probes - r->hvps, k = left < opt->batch ? left : opt->batch;
+    hwb__vector *v = NULL, *w = NULL;
+    double *q = hwb_alloc(sp->ctx, (size_t)k * sizeof *q);
+    hwb_status s = q ? HWB_OK : HWB_ENOMEM;
+    if (s == HWB_OK)
+        s = hwb__vector_probes(sp, opt->seed, HWB__PROBE_SIGN, 4u << 20, r->hvps, k, &v);
+    if (s == HWB_OK) s = hwb__vector_apply(v, &w);
+    if (s == HWB_OK) s = hwb__vector_dots(w, w, q);
+    for (int64_t i = 0; s == HWB_OK && i < k; i++) {
+        if (!isfinite(q[i])) s = hwb__not_finite(sp->ctx, "diagonal", r->hvps);
+        hwb__stat_add(fro, q[i]);
+        r->hvps++;
+        if (s == HWB_OK) s = take(sp, m, v, w, i, (double)r->hvps);
+    }
+    hwb_free(q);
+    hwb__vector_release(v);
+    hwb__vector_release(w);
+    return s;
+}
+
+static hwb_status sample_all(hwb__space *sp, hwb_diag_result *r, const hwb_diag_options *opt,
+                             moments *m, hwb__stat *fro) {
+    double *mean = m->mean, *m2 = m->m2;
+    int64_t n = sp->op->n;
+    if (sp->there) HWB_TRY(open_there(sp->there, m, n));
+    while (r->hvps < opt->probes) {
+        HWB_TRY(sample(sp, r, opt, m, fro));
+        hwb_progress(sp->ctx, "diagonal", r->hvps, opt->probes, "");
+    }
+    if (!sp->there) return HWB_OK;
+    HWB_TRY(hwb__there_get(sp->there, mean, m->mean, 8 * n));
+    return hwb__there_get(sp->there, m2, m->m2, 8 * n);
+}
+
 static hwb_status run(hwb_ctx *ctx, hwb_diag_result *r, hwb_linop *op,
                       const hwb_diag_options *opt) {
     hwb_shape shape = {.ndim = 1, .dim = {op->n}};
+    hwb__space sp = {0};
+    hwb__stat fro = {0};
     HWB_TRY(hwb_tensor_zeros(ctx, &r->mean, HWB_F64, shape));
     HWB_TRY(hwb_tensor_zeros(ctx, &r->se, HWB_F64, shape));
-    double *mean = hwb_tensor_data(r->mean), *se = hwb_tensor_data(r->se);
-    hwb__stat fro = {0};
-    while (r->hvps < opt->probes) {
-        int64_t left = opt->probes - r->hvps, k = left < opt->batch ? left : opt->batch;
-        hwb_tensor *v = NULL, *w = NULL;
-        HWB_TRY(hwb__probes(ctx, &v, op, opt->seed, HWB__PROBE_SIGN, 4u << 20, r->hvps, k));
-        hwb_status s = hwb__op_apply(ctx, op, &w, v);
-        for (int64_t i = 0; s == HWB_OK && i < k; i++) {
-            void *row = hwb__row(w, op->n, i);
-            double q = hwb__vec_dot(ctx, op->dtype, op->n, row, row);
-            if (!isfinite(q)) s = hwb__not_finite(ctx, "diagonal", r->hvps);
-            hwb__stat_add(&fro, q);
-            r->hvps++;
-            accumulate(hwb__vec_threads(ctx, op->n), op->dtype, op->n, hwb__row(v, op->n, i), row,
-                       (double)r->hvps, mean, se);
-        }
-        hwb_tensor_release(v);
-        hwb_tensor_release(w);
-        HWB_TRY(s);
-        hwb_progress(ctx, "diagonal", r->hvps, opt->probes, "");
+    double *se = hwb_tensor_data(r->se);
+    moments m = {.mean = hwb_tensor_data(r->mean), .m2 = se};
+    HWB_TRY(hwb__space_open(ctx, &sp, op));
+    hwb_status s = sample_all(&sp, r, opt, &m, &fro);
+    hwb__vector_release(m.v);
+    hwb__vector_release(m.w);
+    if (sp.there) {
+        hwb__there_release(sp.there, m.mean);
+        hwb__there_release(sp.there, m.m2);
     }
-    double m = (double)r->hvps;
-    for (int64_t i = 0; i < op->n; i++) se[i] = m > 1 ? sqrt(se[i] / (m * (m - 1))) : (double)NAN;
+    hwb__space_close(&sp);
+    HWB_TRY(s);
+    double count = (double)r->hvps;
+    for (int64_t i = 0; i < op->n; i++)
+        se[i] = count > 1 ? sqrt(se[i] / (count * (count - 1))) : (double)NAN;
     r->fro2 = fro.mean;
     r->fro2_se = hwb__stat_se(&fro);
     return HWB_OK;

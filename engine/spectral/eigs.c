@@ -95,20 +95,28 @@ double hwb__eigs_bound(const hwb_eigs_options *opt, hwb_dtype dtype, double thet
     return opt->tol * fmax(fabs(theta), floor_);
 }
 
+static hwb_status true_residual(hwb_ctx *ctx, hwb__space *sp, hwb_eigs_result *r, int i) {
+    hwb_tensor *row = NULL;
+    hwb__vector *y = NULL, *w = NULL;
+    hwb_status s;
+    HWB_GOTO(done, s, hwb_tensor_slice(ctx, &row, r->vectors, 0, i, 1, 1));
+    HWB_GOTO(done, s, hwb__vector_load(sp, row, &y));
+    HWB_GOTO(done, s, hwb__vector_apply(y, &w));
+    HWB_GOTO(done, s, hwb__vector_axpby(-r->values[i], y, 1, w));
+    HWB_GOTO(done, s, hwb__vector_norm(w, &r->residuals[i]));
+    r->hvps++;
+done:
+    hwb__vector_release(w);
+    hwb__vector_release(y);
+    hwb_tensor_release(row);
+    return s;
+}
+
 hwb_status hwb__eigs_true_residuals(hwb_ctx *ctx, hwb_linop *op, hwb_eigs_result *r) {
-    for (int i = 0; i < r->k; i++) {
-        hwb_tensor *y = NULL, *w = NULL;
-        HWB_TRY(hwb_tensor_slice(ctx, &y, r->vectors, 0, i, 1, 1));
-        hwb_status s = hwb__op_apply(ctx, op, &w, y);
-        if (s == HWB_OK) {
-            void *p = hwb_tensor_data(w);
-            hwb__vec_axpby(ctx, op->dtype, op->n, -r->values[i], hwb_tensor_data(y), 1, p);
-            r->residuals[i] = sqrt(hwb__vec_dot(ctx, op->dtype, op->n, p, p));
-            r->hvps++;
-        }
-        hwb_tensor_release(w);
-        hwb_tensor_release(y);
-        HWB_TRY(s);
-    }
-    return HWB_OK;
+    hwb__space sp = {0};
+    HWB_TRY(hwb__space_open(ctx, &sp, op));
+    hwb_status s = HWB_OK;
+    for (int i = 0; s == HWB_OK && i < r->k; i++) s = true_residual(ctx, &sp, r, i);
+    hwb__space_close(&sp);
+    return s;
 }

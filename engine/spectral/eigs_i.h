@@ -16,8 +16,8 @@ typedef struct hwb__eigs_method {
     /* *z may be set on failure too; close it */
     hwb_status (*open)(hwb_ctx *ctx, void **z, hwb_linop *op, const hwb_eigs_options *opt,
                        hwb_eigs_result *r, int k);
-    const hwb_tensor *(*vector)(void *z);                         /* [1,n], borrowed until take */
-    hwb_status (*take)(void *z, hwb_tensor *product, bool *done); /* takes it, also on failure */
+    hwb__vector *(*vector)(void *z);                               /* borrowed until take */
+    hwb_status (*take)(void *z, hwb__vector *product, bool *done); /* takes it, also on failure */
     hwb_status (*collect)(void *z);
     void (*close)(void *z);
     /* vectors of n elements that a solve holds at most */

@@ -40,8 +40,8 @@ hwb_status hwb__eigs_solve(hwb_ctx *ctx, hwb_eigs_result *out, hwb_linop *op,
     solve s = {0};
     hwb_status st = open_solve(ctx, &s, op, opt, method);
     while (st == HWB_OK && !s.done) {
-        hwb_tensor *w = NULL;
-        st = hwb__op_apply(ctx, op, &w, method->vector(s.z));
+        hwb__vector *w = NULL;
+        st = hwb__vector_apply(method->vector(s.z), &w);
         if (st == HWB_OK) st = method->take(s.z, w, &s.done);
     }
     return close_solve(ctx, &s, op, opt, method, st, out);
@@ -56,8 +56,7 @@ typedef struct turns {
     const hwb__eigs_method *method;
     hwb_eigs_result *out;
     solve *each;          /* [set->n] */
-    const hwb_tensor **v; /* [set->n] */
-    hwb_tensor **w;
+    hwb__vector **v, **w; /* [set->n] */
     int64_t done;
 } turns;
 
@@ -96,7 +95,7 @@ static hwb_status turn(turns *t, int64_t first, int64_t end, bool *any) {
     for (int64_t i = first; i < end; i++) {
         if (!t->v[i]) continue;
         if (st == HWB_OK) st = t->method->take(t->each[i].z, t->w[i], &t->each[i].done);
-        else hwb_tensor_release(t->w[i]);
+        else hwb__vector_release(t->w[i]);
     }
     return st;
 }

@@ -26,14 +26,15 @@ typedef struct lanczos {
     const hwb_eigs_options *opt;
     hwb_eigs_result *r;
     int k;
-    int64_t cap;       /* rows of T, and of V without the next vector */
+    int64_t cap; /* rows of T, and of V without the next vector */
+    hwb__space space;
     hwb__basis v;      /* m rows with products + the next one */
     int64_t m;         /* rows whose product is known */
     double *t;         /* cap x cap */
     double *s, *theta; /* eigenvectors (column i at s + i*m) and values of T */
     double *h;         /* [cap+1] */
     int64_t *want;     /* indices into theta, best first */
-    hwb_tensor *next;  /* remainder of the last product, not normalised */
+    hwb__vector *next; /* remainder of the last product, not normalised */
     double beta;       /* its norm */
     int64_t segment;   /* first row of the current segment */
     bool broke;
@@ -63,9 +64,9 @@ static int64_t holds(const hwb_linop *op, const hwb_eigs_options *opt, int k) {
 
 static hwb_status setup(lanczos *z) {
     hwb_ctx *ctx = z->ctx;
-    int64_t n = z->op->n;
     z->cap = basis_size(z->op, z->opt, z->k);
-    HWB_TRY(hwb__basis_init(ctx, &z->v, z->op->dtype, n, z->cap + 1));
+    HWB_TRY(hwb__space_open(ctx, &z->space, z->op));
+    HWB_TRY(hwb__basis_init(&z->v, &z->space, z->cap + 1));
     size_t square = (size_t)(z->cap * z->cap) * sizeof(double);
     z->t = hwb_calloc(ctx, square);
     z->s = hwb_alloc(ctx, square);
@@ -79,7 +80,8 @@ static void teardown(void *self) {
     lanczos *z = self;
     if (!z) return;
     hwb__basis_free(&z->v);
-    hwb_tensor_release(z->next);
+    hwb__vector_release(z->next);
+    hwb__space_close(&z->space);
     hwb_free(z->t);
     hwb_free(z->s);
     hwb_free(z->theta);
@@ -90,41 +92,34 @@ static void teardown(void *self) {
 
 /* v_1: random, or the sum of the normalised start rows plus 1 % noise */
 static hwb_status first_vector(lanczos *z) {
-    hwb_ctx *ctx = z->ctx;
-    int64_t n = z->op->n;
-    hwb_dtype d = z->op->dtype;
-    hwb_tensor *v = NULL, *start = NULL, *dense = NULL;
-    HWB_TRY(hwb__basis_random(ctx, &z->v, z->opt->seed, z->draws++, &v));
-    hwb_status s = HWB_OK;
-    if (z->opt->start) {
-        HWB_GOTO(done, s, hwb_tensor_to(ctx, &start, (hwb_tensor *)(uintptr_t)z->opt->start, d));
-        HWB_GOTO(done, s, hwb_tensor_contiguous(ctx, &dense, start));
-        int64_t rows = hwb_tensor_numel(dense) / n;
-        void *p = hwb_tensor_data(v);
-        hwb__vec_axpby(ctx, d, n, 0, p, 0.01, p);
-        for (int64_t i = 0; i < rows; i++) {
-            const void *row = hwb__row(dense, n, i);
-            double norm = sqrt(hwb__vec_dot(ctx, d, n, row, row));
-            if (norm > 0) hwb__vec_axpby(ctx, d, n, 1 / norm, row, 1, p);
-        }
-        double norm = sqrt(hwb__vec_dot(ctx, d, n, p, p));
-        if (norm > 0) hwb__vec_axpby(ctx, d, n, 0, p, 1 / norm, p);
-    }
+    hwb__vector *v = NULL, *start = NULL, *row = NULL;
+    double norm = 0;
+    HWB_TRY(hwb__basis_random(&z->v, z->opt->seed, z->draws++, &v));
     hwb__basis_push(&z->v, v);
-    v = NULL;
+    if (!z->opt->start) return HWB_OK;
+    HWB_TRY(hwb__vector_load(&z->space, z->opt->start, &start));
+    hwb_status s = hwb__vector_scale(v, 0.01);
+    for (int64_t i = 0; s == HWB_OK && i < start->k; i++) {
+        HWB_GOTO(done, s, hwb__vector_row(start, i, &row));
+        HWB_GOTO(done, s, hwb__vector_norm(row, &norm));
+        if (norm > 0) s = hwb__vector_axpby(1 / norm, row, 1, v);
+        hwb__vector_release(row);
+        row = NULL;
+    }
+    if (s == HWB_OK) s = hwb__vector_norm(v, &norm);
+    if (s == HWB_OK && norm > 0) s = hwb__vector_scale(v, 1 / norm);
 done:
-    hwb_tensor_release(v);
-    hwb_tensor_release(start);
-    hwb_tensor_release(dense);
+    hwb__vector_release(row);
+    hwb__vector_release(start);
     return s;
 }
 
 /* One product, taken: fills row m of T, leaves the remainder in z->next. */
-static hwb_status expand(lanczos *z, hwb_tensor *product) {
+static hwb_status expand(lanczos *z, hwb__vector *product) {
     int64_t m = z->m;
     z->next = product;
     z->r->hvps++;
-    HWB_TRY(hwb__basis_project(z->ctx, &z->v, z->next, z->h, &z->beta));
+    HWB_TRY(hwb__basis_project(&z->v, z->next, z->h, &z->beta));
     if (!isfinite(z->beta) || !isfinite(z->h[m]))
         return hwb__not_finite(z->ctx, "lanczos", z->r->hvps - 1);
     /* Entries off the tridiagonal (or arrow) are rounding noise: not stored. */
@@ -198,10 +193,9 @@ static hwb_status restart(lanczos *z) {
     if (!cols) return HWB_ENOMEM;
     for (int64_t i = 0; i < p; i++)
         memcpy(cols + i * m, z->s + z->want[i] * m, (size_t)m * sizeof *cols);
-    hwb_status s = hwb__vec_rotate(z->ctx, z->op->dtype, z->op->n, m, z->v.p, p, cols, m, z->v.p);
+    hwb_status s = hwb__basis_rotate(&z->v, m, p, cols);
     hwb_free(cols);
     HWB_TRY(s);
-    hwb__basis_cut(&z->v, p);
     memset(z->t, 0, (size_t)(z->cap * z->cap) * sizeof *z->t);
     for (int64_t i = 0; i < p; i++) {
         int64_t w = z->want[i];
@@ -224,12 +218,11 @@ static hwb_status advance(lanczos *z) {
         z->t[(z->m - 1) * z->cap + z->m] = z->t[z->m * z->cap + z->m - 1] = z->beta;
     }
     if (z->beta > 0) {
-        void *p = hwb_tensor_data(z->next);
-        hwb__vec_axpby(z->ctx, z->op->dtype, n, 0, p, 1 / z->beta, p);
+        HWB_TRY(hwb__vector_scale(z->next, 1 / z->beta));
     } else {
-        hwb_tensor_release(z->next);
+        hwb__vector_release(z->next);
         z->next = NULL;
-        HWB_TRY(hwb__basis_random(z->ctx, &z->v, z->opt->seed, z->draws++, &z->next));
+        HWB_TRY(hwb__basis_random(&z->v, z->opt->seed, z->draws++, &z->next));
         z->broke = true;
         z->segment = z->m;
     }
@@ -243,16 +236,14 @@ static hwb_status collect(void *self) {
     hwb_eigs_result *r = z->r;
     int64_t n = z->op->n, m = z->m;
     int k = z->k < m ? z->k : (int)m;
-    void **rows = hwb_alloc(z->ctx, (size_t)k * sizeof *rows);
     double *cols = hwb_alloc(z->ctx, (size_t)(k * m) * sizeof *cols);
-    hwb_status s = rows && cols ? HWB_OK : HWB_ENOMEM;
+    hwb_status s = cols ? HWB_OK : HWB_ENOMEM;
     if (s == HWB_OK)
         s = hwb_tensor_new(z->ctx, &r->vectors, z->op->dtype,
                            (hwb_shape){.ndim = 2, .dim = {k, n}});
     if (s == HWB_OK) {
         for (int i = 0; i < k; i++) {
             int64_t w = z->want[i];
-            rows[i] = hwb__row(r->vectors, n, i);
             memcpy(cols + i * m, z->s + w * m, (size_t)m * sizeof *cols);
             r->values[i] = z->theta[w];
             r->residuals[i] = residual(z, w);
@@ -260,9 +251,8 @@ static hwb_status collect(void *self) {
             r->pair_iterations[i] = r->iterations;
         }
         r->k = k;
-        s = hwb__vec_rotate(z->ctx, z->op->dtype, n, m, z->v.p, k, cols, m, rows);
+        s = hwb__basis_combine(&z->v, m, k, cols, r->vectors);
     }
-    hwb_free(rows);
     hwb_free(cols);
     return s;
 }
@@ -281,7 +271,7 @@ static double norm_bound(const lanczos *z) {
     return fmax(z->r->norm_estimate, fabs(z->t[j * z->cap + j]));
 }
 
-static hwb_status take(void *self, hwb_tensor *product, bool *done) {
+static hwb_status take(void *self, hwb__vector *product, bool *done) {
     lanczos *z = self;
     HWB_TRY(expand(z, product));
     bool last = z->r->hvps >= z->opt->maxiter;
@@ -309,9 +299,9 @@ static hwb_status begin(hwb_ctx *ctx, void **out, hwb_linop *op, const hwb_eigs_
     return first_vector(z);
 }
 
-static const hwb_tensor *vector(void *self) {
+static hwb__vector *vector(void *self) {
     const lanczos *z = self;
-    return z->v.t[z->m];
+    return z->v.v[z->m];
 }
 
 const hwb__eigs_method hwb__eigs_lanczos = {begin, vector, take, collect, teardown, holds};

@@ -23,6 +23,7 @@ typedef struct power {
     hwb_eigs_result *r;
     int k;
     double shift;
+    hwb__space space;
     hwb__basis found;
     void *far; /* the Lanczos steps for the shift, while they last */
     hwb_eigs_options far_options;
@@ -30,48 +31,38 @@ typedef struct power {
     int pair;  /* being found */
     int64_t t; /* its products */
     double last;
-    hwb_tensor *v;
+    hwb__vector *v;
 } power;
 
 /* v for pair i: row i of the start tensor while there is one, else random */
-static hwb_status start_vector(power *z, int i, hwb_tensor **out) {
+static hwb_status start_vector(power *z, int i, hwb__vector **out) {
     const hwb_tensor *start = z->opt->start;
     int64_t n = z->op->n;
     if (!start || i >= hwb_tensor_numel(start) / n)
-        return hwb__basis_random(z->ctx, &z->found, z->opt->seed, (uint64_t)i, out);
-    hwb_tensor *rows = NULL, *row = NULL, *v = NULL;
+        return hwb__basis_random(&z->found, z->opt->seed, (uint64_t)i, out);
+    hwb_tensor *rows = NULL, *row = NULL;
     hwb_status s;
     HWB_GOTO(done, s,
              hwb_tensor_reshape(z->ctx, &rows, (hwb_tensor *)(uintptr_t)start,
                                 (hwb_shape){.ndim = 2, .dim = {-1, n}}));
     HWB_GOTO(done, s, hwb_tensor_slice(z->ctx, &row, rows, 0, i, 1, 1));
-    HWB_GOTO(done, s,
-             hwb_tensor_new(z->ctx, &v, z->op->dtype, (hwb_shape){.ndim = 2, .dim = {1, n}}));
-    HWB_GOTO(done, s, hwb_tensor_copy(z->ctx, v, row));
-    *out = v;
-    v = NULL;
+    s = hwb__vector_load(&z->space, row, out);
 done:
     hwb_tensor_release(rows);
     hwb_tensor_release(row);
-    hwb_tensor_release(v);
     return s;
 }
 
 /* v ← the unit vector along the part of v outside the found eigenvectors.
  * When nothing is left (v lies in their span) a random one takes its place. */
-static hwb_status deflate(power *z, int i, hwb_tensor **v) {
-    void *p = hwb_tensor_data(*v);
-    hwb_dtype d = z->op->dtype;
-    int64_t n = z->op->n;
-    double before = sqrt(hwb__vec_dot(z->ctx, d, n, p, p)), norm;
-    HWB_TRY(hwb__basis_project(z->ctx, &z->found, *v, NULL, &norm));
-    if (norm > 100 * hwb__eps(d) * before) {
-        hwb__vec_axpby(z->ctx, d, n, 0, p, 1 / norm, p);
-        return HWB_OK;
-    }
-    hwb_tensor *fresh = NULL;
-    HWB_TRY(hwb__basis_random(z->ctx, &z->found, z->opt->seed, (uint64_t)i + 0x10000u, &fresh));
-    hwb_tensor_release(*v);
+static hwb_status deflate(power *z, int i, hwb__vector **v) {
+    double before = 0, norm = 0;
+    HWB_TRY(hwb__vector_norm(*v, &before));
+    HWB_TRY(hwb__basis_project(&z->found, *v, NULL, &norm));
+    if (norm > 100 * hwb__eps(z->op->dtype) * before) return hwb__vector_scale(*v, 1 / norm);
+    hwb__vector *fresh = NULL;
+    HWB_TRY(hwb__basis_random(&z->found, z->opt->seed, (uint64_t)i + 0x10000u, &fresh));
+    hwb__vector_release(*v);
     *v = fresh;
     return HWB_OK;
 }
@@ -95,7 +86,7 @@ static hwb_status begin_shift(power *z) {
     return hwb__eigs_lanczos.open(z->ctx, &z->far, z->op, &z->far_options, &z->far_result, 1);
 }
 
-static hwb_status take_shift(power *z, hwb_tensor *w) {
+static hwb_status take_shift(power *z, hwb__vector *w) {
     bool done;
     HWB_TRY(hwb__eigs_lanczos.take(z->far, w, &done));
     if (!done) return HWB_OK;
@@ -111,20 +102,19 @@ static hwb_status take_shift(power *z, hwb_tensor *w) {
 }
 
 /* w = Hv becomes w - θv; θ, its residual and whether it has converged go into the result. */
-static hwb_status judge(power *z, hwb_tensor *w, double *theta) {
+static hwb_status judge(power *z, hwb__vector *w, double *theta) {
     hwb_eigs_result *r = z->r;
     hwb_dtype d = z->op->dtype;
-    int64_t n = z->op->n;
     int i = z->pair;
-    void *pv = hwb_tensor_data(z->v), *pw = hwb_tensor_data(w);
-    *theta = hwb__vec_dot(z->ctx, d, n, pv, pw);
-    double ww = hwb__vec_dot(z->ctx, d, n, pw, pw);
-    if (!isfinite(ww)) return hwb__not_finite(z->ctx, "power", r->hvps - 1);
-    /* |w - θv|² would lose its digits as ww - θ²; subtract the vectors. */
-    hwb__vec_axpby(z->ctx, d, n, -*theta, pv, 1, pw);
-    double res = sqrt(hwb__vec_dot(z->ctx, d, n, pw, pw)), outside = res;
+    double size = 0, res = 0, outside = 0;
+    HWB_TRY(hwb__vector_dots(z->v, w, theta));
+    HWB_TRY(hwb__vector_norm(w, &size));
+    if (!isfinite(size)) return hwb__not_finite(z->ctx, "power", r->hvps - 1);
+    /* |w - θv|² would lose its digits as |w|² - θ²; subtract the vectors. */
+    HWB_TRY(hwb__vector_axpby(-*theta, z->v, 1, w));
+    HWB_TRY(hwb__vector_norm(w, &res));
     if (fabs(*theta) > r->norm_estimate) r->norm_estimate = fabs(*theta);
-    HWB_TRY(hwb__basis_project(z->ctx, &z->found, w, NULL, &outside));
+    HWB_TRY(hwb__basis_project(&z->found, w, NULL, &outside));
     HWB_TRY(hwb__eigs_report(z->ctx, r, z->opt, "power", i, *theta, res));
     r->values[i] = *theta;
     r->residuals[i] = res;
@@ -139,8 +129,7 @@ static hwb_status judge(power *z, hwb_tensor *w, double *theta) {
 }
 
 static hwb_status end_pair(power *z, bool *done) {
-    memcpy(hwb__row(z->r->vectors, z->op->n, z->pair), hwb_tensor_data(z->v),
-           (size_t)z->op->n * hwb_dtype_size(z->op->dtype));
+    HWB_TRY(hwb__vector_store(z->v, 0, z->r->vectors, z->pair));
     hwb__basis_push(&z->found, z->v);
     z->v = NULL;
     z->r->k = ++z->pair;
@@ -148,7 +137,7 @@ static hwb_status end_pair(power *z, bool *done) {
     return *done ? HWB_OK : next_pair(z);
 }
 
-static hwb_status take(void *self, hwb_tensor *w, bool *done) {
+static hwb_status take(void *self, hwb__vector *w, bool *done) {
     power *z = self;
     double theta = 0;
     *done = false;
@@ -157,14 +146,14 @@ static hwb_status take(void *self, hwb_tensor *w, bool *done) {
     z->t++;
     hwb_status s = judge(z, w, &theta);
     if (s != HWB_OK || z->r->converged[z->pair] || z->t >= z->opt->maxiter) {
-        hwb_tensor_release(w);
+        hwb__vector_release(w);
         return s == HWB_OK ? end_pair(z, done) : s;
     }
     /* back to (H - σI) v = (w - θv) + (θ - σ) v */
-    hwb__vec_axpby(z->ctx, z->op->dtype, z->op->n, theta - z->shift, hwb_tensor_data(z->v), 1,
-                   hwb_tensor_data(w));
-    hwb_tensor_release(z->v);
+    s = hwb__vector_axpby(theta - z->shift, z->v, 1, w);
+    hwb__vector_release(z->v);
     z->v = w;
+    HWB_TRY(s);
     return deflate(z, z->pair, &z->v);
 }
 
@@ -174,12 +163,13 @@ static hwb_status begin(hwb_ctx *ctx, void **out, hwb_linop *op, const hwb_eigs_
     if (!z) return hwb_fail(ctx, HWB_ENOMEM, "out of memory for eigenpairs");
     *z = (power){.ctx = ctx, .op = op, .opt = opt, .r = r, .k = k};
     *out = z;
-    HWB_TRY(hwb__basis_init(ctx, &z->found, op->dtype, op->n, k));
+    HWB_TRY(hwb__space_open(ctx, &z->space, op));
+    HWB_TRY(hwb__basis_init(&z->found, &z->space, k));
     HWB_TRY(hwb_tensor_new(ctx, &r->vectors, op->dtype, (hwb_shape){.ndim = 2, .dim = {k, op->n}}));
     return opt->which == HWB_WHICH_LM ? next_pair(z) : begin_shift(z);
 }
 
-static const hwb_tensor *vector(void *self) {
+static hwb__vector *vector(void *self) {
     power *z = self;
     return z->far ? hwb__eigs_lanczos.vector(z->far) : z->v;
 }
@@ -195,7 +185,8 @@ static void teardown(void *self) {
     hwb__eigs_lanczos.close(z->far);
     hwb_eigs_free(&z->far_result);
     hwb__basis_free(&z->found);
-    hwb_tensor_release(z->v);
+    hwb__vector_release(z->v);
+    hwb__space_close(&z->space);
     free(z);
 }
 

@@ -57,29 +57,39 @@ void hwb__trace_progress(hwb_ctx *ctx, const char *what, int64_t done, int64_t t
     hwb_progress(ctx, what, done, total, note);
 }
 
-static hwb_status hutchinson(hwb_ctx *ctx, hwb_trace_result *r, hwb_linop *op,
+hwb_status hwb__trace_sample(hwb__space *sp, hwb_trace_result *r, const hwb_trace_options *opt,
+                             const char *what, double exact, const hwb__vector *v, hwb__stat *st) {
+    hwb__vector *w = NULL;
+    double *q = hwb_alloc(sp->ctx, (size_t)v->k * sizeof *q);
+    hwb_status s = q ? hwb__vector_apply(v, &w) : HWB_ENOMEM;
+    if (s == HWB_OK) {
+        r->hvps += v->k;
+        s = hwb__vector_dots(v, w, q);
+    }
+    for (int64_t i = 0; s == HWB_OK && i < v->k && !r->converged; i++) {
+        if (!isfinite(q[i])) {
+            s = hwb__not_finite(sp->ctx, what, st->m);
+            break;
+        }
+        r->samples[st->m] = exact + q[i];
+        hwb__stat_add(st, q[i]);
+        r->converged = hwb__trace_settled(opt, st, exact + st->mean);
+    }
+    hwb_free(q);
+    hwb__vector_release(w);
+    return s;
+}
+
+static hwb_status hutchinson(hwb_ctx *ctx, hwb_trace_result *r, hwb__space *sp,
                              const hwb_trace_options *opt) {
     hwb__stat st = {0};
-    int64_t n = op->n;
     while (!r->converged && st.m < opt->max_probes) {
         int64_t most = opt->max_probes - st.m < opt->batch ? opt->max_probes - st.m : opt->batch;
         int64_t k = hwb__trace_batch(opt->tol, most, opt->min_probes, &st, st.mean);
-        hwb_tensor *v = NULL, *w = NULL;
-        HWB_TRY(hwb__probes(ctx, &v, op, opt->seed, HWB__PROBE_SIGN, 0, st.m, k));
-        hwb_status s = hwb__op_apply(ctx, op, &w, v);
-        if (s == HWB_OK) r->hvps += k;
-        for (int64_t i = 0; s == HWB_OK && i < k && !r->converged; i++) {
-            double q = hwb__vec_dot(ctx, op->dtype, n, hwb__row(v, n, i), hwb__row(w, n, i));
-            if (!isfinite(q)) {
-                s = hwb__not_finite(ctx, "hutchinson", st.m);
-                break;
-            }
-            r->samples[st.m] = q;
-            hwb__stat_add(&st, q);
-            r->converged = hwb__trace_settled(opt, &st, st.mean);
-        }
-        hwb_tensor_release(v);
-        hwb_tensor_release(w);
+        hwb__vector *v = NULL;
+        HWB_TRY(hwb__vector_probes(sp, opt->seed, HWB__PROBE_SIGN, 0, st.m, k, &v));
+        hwb_status s = hwb__trace_sample(sp, r, opt, "hutchinson", 0, v, &st);
+        hwb__vector_release(v);
         HWB_TRY(s);
         hwb__trace_progress(ctx, "trace", st.m, opt->max_probes, st.mean, hwb__stat_se(&st));
     }
@@ -101,9 +111,13 @@ hwb_status hwb_trace(hwb_ctx *ctx, hwb_trace_result *out, hwb_linop *op,
     hwb_trace_result r = {0};
     r.samples = hwb_calloc(ctx, (size_t)opt->max_probes * sizeof *r.samples);
     if (!r.samples) return HWB_ENOMEM;
-    hwb_status s = opt->method == HWB_TRACE_HUTCHINSON ? hutchinson(ctx, &r, op, opt)
-                   : opt->method == HWB_TRACE_HUTCHPP  ? hwb__trace_hutchpp(ctx, &r, op, opt)
-                                                       : hwb__trace_xtrace(ctx, &r, op, opt);
+    hwb__space sp = {0};
+    hwb_status s = hwb__space_open(ctx, &sp, op);
+    if (s == HWB_OK)
+        s = opt->method == HWB_TRACE_HUTCHINSON ? hutchinson(ctx, &r, &sp, opt)
+            : opt->method == HWB_TRACE_HUTCHPP  ? hwb__trace_hutchpp(ctx, &r, &sp, opt)
+                                                : hwb__trace_xtrace(ctx, &r, &sp, opt);
+    hwb__space_close(&sp);
     if (s != HWB_OK) {
         hwb_trace_free(&r);
         return s;

@@ -15,9 +15,12 @@ void hwb__trace_progress(hwb_ctx *ctx, const char *what, int64_t done, int64_t t
                          double se);
 
 /* r->samples has room for opt->max_probes values */
-hwb_status hwb__trace_hutchpp(hwb_ctx *ctx, hwb_trace_result *r, hwb_linop *op,
+hwb_status hwb__trace_hutchpp(hwb_ctx *ctx, hwb_trace_result *r, hwb__space *sp,
                               const hwb_trace_options *opt);
-hwb_status hwb__trace_xtrace(hwb_ctx *ctx, hwb_trace_result *r, hwb_linop *op,
+hwb_status hwb__trace_xtrace(hwb_ctx *ctx, hwb_trace_result *r, hwb__space *sp,
                              const hwb_trace_options *opt);
+/* Products with all of v; its samples vᵀHv + exact, one by one until they have settled. */
+hwb_status hwb__trace_sample(hwb__space *sp, hwb_trace_result *r, const hwb_trace_options *opt,
+                             const char *what, double exact, const hwb__vector *v, hwb__stat *st);
 
 #endif

@@ -26,6 +26,7 @@
 typedef struct sketch {
     hwb_ctx *ctx;
     hwb_linop *op;
+    hwb__space *space;
     uint64_t seed;
     int64_t batch, cap;
     hwb__basis q;
@@ -37,10 +38,20 @@ typedef struct sketch {
     int64_t *hvps;
 } sketch;
 
+static sketch sketch_of(hwb_ctx *ctx, hwb__space *sp, hwb_trace_result *r,
+                        const hwb_trace_options *opt) {
+    return (sketch){.ctx = ctx,
+                    .op = sp->op,
+                    .space = sp,
+                    .seed = opt->seed,
+                    .batch = opt->batch,
+                    .hvps = &r->hvps};
+}
+
 static hwb_status sketch_init(sketch *k, int64_t cap, bool full) {
     size_t square = (size_t)(cap * cap) * sizeof(double);
     k->cap = cap;
-    HWB_TRY(hwb__basis_init(k->ctx, &k->q, k->op->dtype, k->op->n, cap));
+    HWB_TRY(hwb__basis_init(&k->q, k->space, cap));
     k->r = hwb_calloc(k->ctx, square);
     k->a = full ? hwb_calloc(k->ctx, square) : NULL;
     k->w = full ? hwb_calloc(k->ctx, square) : NULL;
@@ -57,24 +68,21 @@ static void sketch_free(sketch *k) {
 }
 
 /* y becomes the next row of Q unless it lies in the span already. Takes y. */
-static hwb_status absorb(sketch *k, hwb_tensor *y) {
-    double *col = k->r + k->columns * k->cap, norm, before;
-    void *p = hwb_tensor_data(y);
-    int64_t n = k->op->n;
-    before = sqrt(hwb__vec_dot(k->ctx, k->op->dtype, n, p, p));
-    hwb_status s = isfinite(before) ? hwb__basis_project(k->ctx, &k->q, y, col, &norm)
-                                    : hwb__not_finite(k->ctx, "trace sketch", k->columns);
-    if (s != HWB_OK) {
-        hwb_tensor_release(y);
+static hwb_status absorb(sketch *k, hwb__vector *y) {
+    double *col = k->r + k->columns * k->cap, norm = 0, before = 0;
+    hwb_status s = hwb__vector_norm(y, &before);
+    if (s == HWB_OK)
+        s = isfinite(before) ? hwb__basis_project(&k->q, y, col, &norm)
+                             : hwb__not_finite(k->ctx, "trace sketch", k->columns);
+    bool adds =
+        s == HWB_OK && norm > 100 * hwb__eps(k->op->dtype) * before && k->q.count < k->op->n;
+    if (s == HWB_OK) k->columns++;
+    if (adds) s = hwb__vector_scale(y, 1 / norm);
+    if (!adds || s != HWB_OK) {
+        hwb__vector_release(y);
         return s;
     }
-    k->columns++;
-    if (norm <= 100 * hwb__eps(k->op->dtype) * before || k->q.count >= n) {
-        hwb_tensor_release(y);
-        return HWB_OK;
-    }
     col[k->q.count] = norm;
-    hwb__vec_axpby(k->ctx, k->op->dtype, n, 0, p, 1 / norm, p);
     hwb__basis_push(&k->q, y);
     return HWB_OK;
 }
@@ -83,56 +91,61 @@ static hwb_status absorb(sketch *k, hwb_tensor *y) {
 static hwb_status sketch_grow(sketch *k, int64_t add) {
     while (add > 0) {
         int64_t b = add < k->batch ? add : k->batch;
-        hwb_tensor *v = NULL, *y = NULL;
-        HWB_TRY(hwb__probes(k->ctx, &v, k->op, k->seed, HWB__PROBE_GAUSS, 0, k->columns, b));
-        hwb_status s = hwb__op_apply(k->ctx, k->op, &y, v);
-        hwb_tensor_release(v);
+        hwb__vector *v = NULL, *y = NULL;
+        HWB_TRY(hwb__vector_probes(k->space, k->seed, HWB__PROBE_GAUSS, 0, k->columns, b, &v));
+        hwb_status s = hwb__vector_apply(v, &y);
+        hwb__vector_release(v);
         HWB_TRY(s);
         *k->hvps += b;
         for (int64_t i = 0; s == HWB_OK && i < b; i++) {
-            hwb_tensor *view = NULL, *row = NULL;
-            s = hwb_tensor_slice(k->ctx, &view, y, 0, i, 1, 1);
-            if (s == HWB_OK) s = hwb_tensor_clone(k->ctx, &row, view);
-            hwb_tensor_release(view);
+            hwb__vector *row = NULL;
+            s = hwb__vector_row(y, i, &row);
             if (s == HWB_OK) s = absorb(k, row);
         }
-        hwb_tensor_release(y);
+        hwb__vector_release(y);
         HWB_TRY(s);
         add -= b;
     }
     return HWB_OK;
 }
 
-/* rows from..from+b of Q as one dense tensor */
-static hwb_status gather(sketch *k, int64_t from, int64_t b, hwb_tensor **out) {
-    int64_t n = k->op->n;
-    HWB_TRY(hwb_tensor_new(k->ctx, out, k->op->dtype, (hwb_shape){.ndim = 2, .dim = {b, n}}));
-    size_t bytes = (size_t)n * hwb_dtype_size(k->op->dtype);
-    for (int64_t i = 0; i < b; i++) memcpy(hwb__row(*out, n, i), k->q.p[from + i], bytes);
-    return HWB_OK;
+/* H q_j for b rows from `from` on */
+static hwb_status multiply(sketch *k, int64_t from, int64_t b, hwb__vector **out) {
+    hwb__vector *v = NULL;
+    HWB_TRY(hwb__vector_new(k->space, b, &v));
+    hwb_status s = HWB_OK;
+    for (int64_t i = 0; s == HWB_OK && i < b; i++)
+        s = hwb__vector_assign(v, i, k->q.v[from + i], 0);
+    if (s == HWB_OK) s = hwb__vector_apply(v, out);
+    hwb__vector_release(v);
+    if (s == HWB_OK) *k->hvps += b;
+    return s;
+}
+
+/* column j of A from H q_j: all of it, or its diagonal entry alone */
+static hwb_status compress_one(sketch *k, int64_t j, const hwb__vector *z, int64_t row,
+                               double *diag) {
+    hwb__vector *w = NULL;
+    HWB_TRY(hwb__vector_row(z, row, &w));
+    hwb_status s = diag ? hwb__vector_dots(k->q.v[j], w, &diag[j])
+                        : hwb__basis_dots(&k->q, w, k->a + j * k->cap);
+    hwb__vector_release(w);
+    if (s == HWB_OK && !isfinite(diag ? diag[j] : k->a[j * k->cap + j]))
+        s = hwb__not_finite(k->ctx, "trace sketch", j);
+    return s;
 }
 
 /* H q_j for j in [from, count): a[:,j] = QᵀHq_j (all of it if `full`, else the
  * diagonal alone, into diag). */
 static hwb_status compress(sketch *k, int64_t from, double *diag) {
-    int64_t n = k->op->n, m = k->q.count;
+    int64_t m = k->q.count;
     while (from < m) {
         int64_t b = m - from < k->batch ? m - from : k->batch;
-        hwb_tensor *v = NULL, *z = NULL;
-        HWB_TRY(gather(k, from, b, &v));
-        hwb_status s = hwb__op_apply(k->ctx, k->op, &z, v);
-        hwb_tensor_release(v);
-        HWB_TRY(s);
-        *k->hvps += b;
-        for (int64_t i = 0; s == HWB_OK && i < b; i++) {
-            void *row = hwb__row(z, n, i);
-            int64_t j = from + i;
-            if (diag) diag[j] = hwb__vec_dot(k->ctx, k->op->dtype, n, k->q.p[j], row);
-            else s = hwb__vec_dots(k->ctx, k->a + j * k->cap, k->op->dtype, n, m, k->q.p, row);
-            if (s == HWB_OK && !isfinite(diag ? diag[j] : k->a[j * k->cap + j]))
-                s = hwb__not_finite(k->ctx, "trace sketch", j);
-        }
-        hwb_tensor_release(z);
+        hwb__vector *z = NULL;
+        HWB_TRY(multiply(k, from, b, &z));
+        hwb_status s = HWB_OK;
+        for (int64_t i = 0; s == HWB_OK && i < b; i++) s = compress_one(k, from + i, z, i, diag);
+        hwb__vector_release(z);
         HWB_TRY(s);
         from += b;
     }
@@ -141,38 +154,32 @@ static hwb_status compress(sketch *k, int64_t from, double *diag) {
 
 /* ---- Hutch++ -------------------------------------------------------------------- */
 
+/* Every row of g without its part in the span of Q. */
+static hwb_status outside(sketch *k, hwb__vector *g) {
+    hwb_status s = HWB_OK;
+    double norm;
+    for (int64_t i = 0; s == HWB_OK && i < g->k; i++) {
+        hwb__vector *row = NULL;
+        HWB_TRY(hwb__vector_row(g, i, &row));
+        s = hwb__basis_project(&k->q, row, NULL, &norm);
+        if (s == HWB_OK) s = hwb__vector_assign(g, i, row, 0);
+        hwb__vector_release(row);
+    }
+    return s;
+}
+
 /* Hutchinson on the complement of Q until the total has settled. */
 static hwb_status complement(sketch *k, hwb_trace_result *r, const hwb_trace_options *opt,
                              double exact) {
     hwb__stat st = {0};
-    int64_t n = k->op->n;
-    hwb_dtype d = k->op->dtype;
-    double norm;
     while (!r->converged && r->hvps < opt->max_probes) {
         int64_t left = opt->max_probes - r->hvps, most = left < opt->batch ? left : opt->batch;
         int64_t b = hwb__trace_batch(opt->tol, most, opt->min_probes, &st, exact + st.mean);
-        hwb_tensor *g = NULL, *w = NULL, *row = NULL;
-        hwb_status s;
-        HWB_GOTO(done, s, hwb__probes(k->ctx, &g, k->op, opt->seed, HWB__PROBE_SIGN, 1, st.m, b));
-        for (int64_t i = 0; i < b; i++) {
-            HWB_GOTO(done, s, hwb_tensor_slice(k->ctx, &row, g, 0, i, 1, 1));
-            HWB_GOTO(done, s, hwb__basis_project(k->ctx, &k->q, row, NULL, &norm));
-            hwb_tensor_release(row);
-            row = NULL;
-        }
-        HWB_GOTO(done, s, hwb__op_apply(k->ctx, k->op, &w, g));
-        r->hvps += b;
-        for (int64_t i = 0; i < b && !r->converged; i++) {
-            double q = hwb__vec_dot(k->ctx, d, n, hwb__row(g, n, i), hwb__row(w, n, i));
-            if (!isfinite(q)) HWB_GOTO(done, s, hwb__not_finite(k->ctx, "hutch++", st.m));
-            r->samples[st.m] = exact + q;
-            hwb__stat_add(&st, q);
-            r->converged = hwb__trace_settled(opt, &st, exact + st.mean);
-        }
-    done:
-        hwb_tensor_release(row);
-        hwb_tensor_release(g);
-        hwb_tensor_release(w);
+        hwb__vector *g = NULL;
+        HWB_TRY(hwb__vector_probes(k->space, opt->seed, HWB__PROBE_SIGN, 1, st.m, b, &g));
+        hwb_status s = outside(k, g);
+        if (s == HWB_OK) s = hwb__trace_sample(k->space, r, opt, "hutch++", exact, g, &st);
+        hwb__vector_release(g);
         HWB_TRY(s);
         hwb__trace_progress(k->ctx, "hutch++", r->hvps, opt->max_probes, exact + st.mean,
                             hwb__stat_se(&st));
@@ -183,8 +190,9 @@ static hwb_status complement(sketch *k, hwb_trace_result *r, const hwb_trace_opt
     return HWB_OK;
 }
 
-hwb_status hwb__trace_hutchpp(hwb_ctx *ctx, hwb_trace_result *r, hwb_linop *op,
+hwb_status hwb__trace_hutchpp(hwb_ctx *ctx, hwb_trace_result *r, hwb__space *sp,
                               const hwb_trace_options *opt) {
+    hwb_linop *op = sp->op;
     int64_t fit = opt->max_probes / 3, cols = opt->sketch ? opt->sketch : fit < 50 ? fit : 50;
     if (cols > op->n) cols = op->n;
     if (2 * cols + (cols < op->n ? 2 : 0) > opt->max_probes)
@@ -192,7 +200,7 @@ hwb_status hwb__trace_hutchpp(hwb_ctx *ctx, hwb_trace_result *r, hwb_linop *op,
                         "hutch++: a sketch of %lld columns takes %lld products and two more for "
                         "the rest, max_probes is %lld",
                         (long long)cols, (long long)(2 * cols), (long long)opt->max_probes);
-    sketch k = {.ctx = ctx, .op = op, .seed = opt->seed, .batch = opt->batch, .hvps = &r->hvps};
+    sketch k = sketch_of(ctx, sp, r, opt);
     double exact = 0, *diag = hwb_calloc(ctx, (size_t)(cols + 1) * sizeof *diag);
     hwb_status s = diag ? HWB_OK : HWB_ENOMEM;
     if (s == HWB_OK && cols > 0) {
@@ -201,7 +209,7 @@ hwb_status hwb__trace_hutchpp(hwb_ctx *ctx, hwb_trace_result *r, hwb_linop *op,
         HWB_GOTO(done, s, compress(&k, 0, diag));
         for (int64_t j = 0; j < k.q.count; j++) exact += diag[j];
     } else if (s == HWB_OK) {
-        HWB_GOTO(done, s, hwb__basis_init(ctx, &k.q, op->dtype, op->n, 1));
+        HWB_GOTO(done, s, hwb__basis_init(&k.q, sp, 1));
     }
     if (s == HWB_OK && k.q.count == op->n) { /* nothing is left to sample */
         r->mean = exact;
@@ -278,31 +286,30 @@ static hwb_status estimate(const sketch *k, hwb_trace_result *r) {
 
 /* W = QᵀΩ for all columns, and the new rows of A = QᵀHQ for old columns by symmetry */
 static hwb_status refresh(sketch *k, int64_t old_rows) {
-    int64_t n = k->op->n, m = k->q.count;
+    int64_t m = k->q.count;
     for (int64_t j = 0; j < old_rows; j++)
         for (int64_t i = old_rows; i < m; i++) k->a[j * k->cap + i] = k->a[i * k->cap + j];
     for (int64_t i = 0; i < k->columns; i++) {
-        hwb_tensor *v = NULL;
-        HWB_TRY(hwb__probes(k->ctx, &v, k->op, k->seed, HWB__PROBE_GAUSS, 0, i, 1));
-        hwb_status s = hwb__vec_dots(k->ctx, k->w + i * k->cap, k->op->dtype, n, m, k->q.p,
-                                     hwb_tensor_data(v));
-        const void *p = hwb_tensor_data(v);
-        k->norm2[i] = hwb__vec_dot(k->ctx, k->op->dtype, n, p, p);
-        hwb_tensor_release(v);
+        hwb__vector *v = NULL;
+        HWB_TRY(hwb__vector_probes(k->space, k->seed, HWB__PROBE_GAUSS, 0, i, 1, &v));
+        hwb_status s = hwb__basis_dots(&k->q, v, k->w + i * k->cap);
+        if (s == HWB_OK) s = hwb__vector_dots(v, v, &k->norm2[i]);
+        hwb__vector_release(v);
         HWB_TRY(s);
     }
     return HWB_OK;
 }
 
-hwb_status hwb__trace_xtrace(hwb_ctx *ctx, hwb_trace_result *r, hwb_linop *op,
+hwb_status hwb__trace_xtrace(hwb_ctx *ctx, hwb_trace_result *r, hwb__space *sp,
                              const hwb_trace_options *opt) {
+    hwb_linop *op = sp->op;
     int64_t cap = opt->max_probes / 2;
     if (cap > op->n) cap = op->n;
     if (cap < 2 && op->n > 1)
         return hwb_fail(ctx, HWB_EARG, "xtrace: max_probes %lld, needs at least 4",
                         (long long)opt->max_probes);
     if (cap < 1) cap = 1;
-    sketch k = {.ctx = ctx, .op = op, .seed = opt->seed, .batch = opt->batch, .hvps = &r->hvps};
+    sketch k = sketch_of(ctx, sp, r, opt);
     hwb_status s;
     HWB_GOTO(done, s, sketch_init(&k, cap, true));
     /* Half as many again each time, from min_probes: few wasted products at

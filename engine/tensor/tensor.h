@@ -153,6 +153,11 @@ struct hwb_linop {
     hwb_dtype dtype;
     hwb_status (*apply)(hwb_ctx *ctx, hwb_linop *self, hwb_tensor **out, const hwb_tensor *v);
     int64_t applied; /* vectors applied so far: the HVP count of every result */
+    /* Optional, both or none: products of vectors that lie in a device's memory.  where: the
+     * device (backend.h) that has them now, or NULL.  apply_there: v and out are dense [k,n]
+     * in its memory, aligned as its allocations are. */
+    struct hwb_device *(*where)(hwb_ctx *ctx, hwb_linop *self);
+    hwb_status (*apply_there)(hwb_ctx *ctx, hwb_linop *self, int64_t k, const void *v, void *out);
 };
 
 /* Operators whose products can be asked for together: out[i] = op[i] v[i] for every v[i]
@@ -163,6 +168,9 @@ struct hwb_linop_set {
     hwb_linop **op;
     hwb_status (*apply)(hwb_ctx *ctx, hwb_linop_set *self, hwb_tensor **out,
                         const hwb_tensor *const *v);
+    /* Optional: the same with k[i] vectors each on the device of all the operators. */
+    hwb_status (*apply_there)(hwb_ctx *ctx, hwb_linop_set *self, const int64_t *k,
+                              const void *const *v, void *const *out);
     bool pass; /* together they share a pass over data that each would make by itself:
                   solvers then take turns, product by product */
 };

@@ -1,5 +1,5 @@
 /*
- * vec.c: dot products, combinations and rotations of long rows.
+ * host.c: vectors in host memory: dot products, combinations and rotations of long rows.
  *
  * A sum over n elements is cut into at most 1024 chunks whose size depends on
  * n alone; each chunk is summed by one thread with eight running sums, and
@@ -12,7 +12,7 @@
 
 enum { LANES = 8, TILE = 512, ROTATE_TILE = 128, MAX_CHUNKS = 1024, MIN_CHUNK = 4096 };
 
-int hwb__vec_threads(hwb_ctx *ctx, int64_t work) {
+int hwb__host_threads(hwb_ctx *ctx, int64_t work) {
     if (work < 32768) return 1;
     int t = hwb_threads(ctx);
     return t > 0 ? t : omp_get_max_threads();
@@ -95,10 +95,10 @@ static void run_store(hwb_dtype d, void *v, int64_t at, const double *t, int64_t
     else run_store_f64((double *)v + at, t, n);
 }
 
-double hwb__vec_dot(hwb_ctx *ctx, hwb_dtype dtype, int64_t n, const void *a, const void *b) {
+double hwb__host_dot(hwb_ctx *ctx, hwb_dtype dtype, int64_t n, const void *a, const void *b) {
     double part[MAX_CHUNKS];
     int64_t size = chunk_size(n), chunks = (n + size - 1) / size;
-    int nt = hwb__vec_threads(ctx, n);
+    int nt = hwb__host_threads(ctx, n);
 #pragma omp parallel for schedule(static) num_threads(nt) if (nt > 1)
     for (int64_t c = 0; c < chunks; c++)
         part[c] = run_dot(dtype, a, b, c * size, min64(size, n - c * size));
@@ -108,13 +108,13 @@ double hwb__vec_dot(hwb_ctx *ctx, hwb_dtype dtype, int64_t n, const void *a, con
 }
 
 /* One chunk of w stays in cache while all rows pass over it. */
-hwb_status hwb__vec_dots(hwb_ctx *ctx, double *out, hwb_dtype dtype, int64_t n, int64_t m,
-                         void *const *v, const void *w) {
+hwb_status hwb__host_dots(hwb_ctx *ctx, double *out, hwb_dtype dtype, int64_t n, int64_t m,
+                          void *const *v, const void *w) {
     if (m == 0) return HWB_OK;
     int64_t size = chunk_size(n), chunks = (n + size - 1) / size;
     double *part = hwb_alloc(ctx, (size_t)(m * chunks) * sizeof *part);
     if (!part) return HWB_ENOMEM;
-    int nt = hwb__vec_threads(ctx, n * m);
+    int nt = hwb__host_threads(ctx, n * m);
 #pragma omp parallel for schedule(static) num_threads(nt) if (nt > 1)
     for (int64_t c = 0; c < chunks; c++)
         for (int64_t i = 0; i < m; i++)
@@ -127,9 +127,9 @@ hwb_status hwb__vec_dots(hwb_ctx *ctx, double *out, hwb_dtype dtype, int64_t n, 
     return HWB_OK;
 }
 
-void hwb__vec_sub(hwb_ctx *ctx, hwb_dtype dtype, int64_t n, int64_t m, void *const *v,
-                  const double *c, void *w) {
-    int nt = hwb__vec_threads(ctx, n * m);
+void hwb__host_sub(hwb_ctx *ctx, hwb_dtype dtype, int64_t n, int64_t m, void *const *v,
+                   const double *c, void *w) {
+    int nt = hwb__host_threads(ctx, n * m);
 #pragma omp parallel for schedule(static) num_threads(nt) if (nt > 1)
     for (int64_t at = 0; at < n; at += TILE) {
         double t[TILE];
@@ -143,9 +143,9 @@ void hwb__vec_sub(hwb_ctx *ctx, hwb_dtype dtype, int64_t n, int64_t m, void *con
     }
 }
 
-void hwb__vec_axpby(hwb_ctx *ctx, hwb_dtype dtype, int64_t n, double a, const void *x, double b,
-                    void *y) {
-    int nt = hwb__vec_threads(ctx, n);
+void hwb__host_axpby(hwb_ctx *ctx, hwb_dtype dtype, int64_t n, double a, const void *x, double b,
+                     void *y) {
+    int nt = hwb__host_threads(ctx, n);
 #pragma omp parallel for schedule(static) num_threads(nt) if (nt > 1)
     for (int64_t at = 0; at < n; at += TILE) {
         double t[TILE];
@@ -157,9 +157,9 @@ void hwb__vec_axpby(hwb_ctx *ctx, hwb_dtype dtype, int64_t n, double a, const vo
     }
 }
 
-hwb_status hwb__vec_rotate(hwb_ctx *ctx, hwb_dtype dtype, int64_t n, int64_t m, void *const *v,
-                           int64_t p, const double *s, int64_t lds, void *const *out) {
-    int nt = hwb__vec_threads(ctx, n * m);
+hwb_status hwb__host_rotate(hwb_ctx *ctx, hwb_dtype dtype, int64_t n, int64_t m, void *const *v,
+                            int64_t p, const double *s, int64_t lds, void *const *out) {
+    int nt = hwb__host_threads(ctx, n * m);
     double *scratch = hwb_alloc(ctx, (size_t)(nt * m * ROTATE_TILE) * sizeof *scratch);
     if (!scratch) return HWB_ENOMEM;
 #pragma omp parallel for schedule(static) num_threads(nt) if (nt > 1)
