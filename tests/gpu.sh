@@ -1,20 +1,22 @@
 #!/usr/bin/env bash
-# gpu.sh [BUNDLE]: everything that wants a GPU, in one command of less than eight minutes:
-# the plug-in built from source there, its tests, the benchmark beside PyTorch and JAX,
-# compute-sanitizer on the operations, and the specs and recipes on the device.
+# gpu.sh [BUNDLE [OUT]]: everything that wants a GPU, in one command of less than eight
+# minutes: the plug-in built from source there, its tests, compute-sanitizer on the
+# operations, specs and recipes on the device, and the benchmark beside PyTorch and JAX.
 #
 #   tests/gpu_bundle.sh build gpu-bundle.tar.xz     # on a machine that builds hwb
 #   tests/gpu.sh gpu-bundle.tar.xz                  # on the machine with the GPU
 #
-# BUNDLE may also be the folder that the archive holds.  Leaves in $OUT (gpu-out):
+# BUNDLE may also be the folder that the archive holds.  Leaves in OUT ($OUT, else gpu-out):
 #
-#   summary.txt   a line for every part       results.md   rows for tests/bench/RESULTS.md
-#   log.txt       what every part printed     bench.jsonl, peers.jsonl   the measurements
+#   summary.txt, summary.json   a line for every part and its outcome
+#   log.txt                     what every part printed
+#   bench.jsonl, peers.jsonl    the measurements      results.md   as rows for RESULTS.md
 #
-# Wants an NVIDIA driver, CUDA 13 with NVRTC and cuBLAS, cuDNN 9 (of the toolkit or of
-# Python's nvidia-* packages), bash and a C compiler; installs nothing and writes below
-# $OUT and a temporary folder.  Python with PyTorch and JAX: for the peers, and Python for
-# results.md; without, those parts say so.  A part that fails does not stop the others.
+# Wants an NVIDIA driver, CUDA 13 with NVRTC and cuBLAS (of the toolkit or of Python's
+# nvidia-* packages) and bash; installs nothing and writes below OUT and a temporary folder.
+# What else is there is used, and a part that misses it says so: cuDNN 9 (without, convolutions
+# are matrix products), NCCL, a C compiler, compute-sanitizer, Python with PyTorch and JAX.
+# A part that fails does not stop the others.
 # HWB_GPU_SECONDS (460) bounds the whole; parts come in the order of their worth, each has
 # its own bound, and one that no longer fits is said to be left out.  HWB_GPU_SMOKE=1:
 # small sizes, to try the script itself.  Exits 77 without a device, 1 when a part failed.
@@ -23,7 +25,7 @@
 set -u
 root=$(cd "$(dirname "$0")/.." && pwd)
 bundle=$(realpath "${1:-gpu-bundle.tar.xz}") || exit 2
-out=$(realpath -m "${OUT:-gpu-out}")
+out=$(realpath -m "${2:-${OUT:-gpu-out}}")
 total=${HWB_GPU_SECONDS:-460}
 smoke=${HWB_GPU_SMOKE:-0}
 work=$(mktemp -d)
@@ -34,7 +36,8 @@ cd "$root" || exit 2
 here=$work
 if [ -d "$bundle" ]; then
     here=$bundle
-elif ! tar -C "$work" -xJf "$bundle"; then
+elif ! tar -C "$work" -xJf "$bundle" 2>/dev/null && # where there is no xz, Python has its own
+    ! python3 -m tarfile -e "$bundle" "$work"; then
     echo "gpu.sh: $bundle does not unpack; tests/gpu_bundle.sh makes it" >&2
     exit 2
 fi
@@ -48,10 +51,26 @@ for base in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
         print(path)
 PY
 )
-libs=$cuda/lib64 includes=$cuda/include
+libs=$cuda/lib64:$cuda/lib includes=$cuda/include
 for w in $wheels; do
     [ -d "$w/lib" ] && libs=$libs:$w/lib
     [ -d "$w/include" ] && includes="$includes $w/include"
+done
+
+# known LIBRARY: the loader, or one of the folders so far, has it
+known() {
+    local one folders
+    ldconfig -p 2>/dev/null | grep -qF "$1 " && return 0
+    IFS=: read -ra folders <<<"$libs:${LD_LIBRARY_PATH:-}"
+    for one in "${folders[@]}"; do
+        [ -n "$one" ] && [ -e "$one/$1" ] && return 0
+    done
+    return 1
+}
+for one in libcudart.so.13 libcublas.so.13 libnvrtc.so.13 libcudnn.so.9 libnccl.so.2; do
+    known "$one" && continue
+    where=$(timeout 20 find /opt /usr /root /home -xdev -name "$one" 2>/dev/null | head -n 1)
+    [ -n "$where" ] && libs=$libs:$(dirname "$where")
 done
 export HWB_CUDA_LIBS=$libs
 export HWB_HOME=$root HWB_TEST_SOURCE=$root HWB_TEST_DEVICE=cuda HWB_BACKEND_PATH=$here/lib/hwb
@@ -59,8 +78,17 @@ export XDG_CACHE_HOME=$work/cache OMP_WAIT_POLICY=passive
 run=$here/bin/run
 
 # ---- parts --------------------------------------------------------------------------------
-failed=() passed=0
+failed=() passed=0 parts=""
 printf '%-12s %8s  %s\n' part seconds outcome | tee "$out/summary.txt"
+
+# said NAME SECONDS WORDS: into both summaries
+said() {
+    local words=${3//[^[:print:]]/ } number=$2
+    printf '%-12s %8s  %s\n' "$1" "$2" "$words" | tee -a "$out/summary.txt"
+    words=${words//\\/\\\\} words=${words//\"/\\\"}
+    [ "$number" = - ] && number=null
+    parts="$parts${parts:+, }{\"part\": \"$1\", \"seconds\": $number, \"outcome\": \"$words\"}"
+}
 
 # part NAME SECONDS COMMAND...: its output goes to $work/logs/NAME and, of long ones the
 # beginning and the end, to $out/log.txt
@@ -68,7 +96,7 @@ part() {
     local name=$1 limit=$2 began=$SECONDS left=$((total - SECONDS)) rc what log=$work/logs/$1
     shift 2
     if [ "$left" -lt 10 ]; then
-        printf '%-12s %8s  %s\n' "$name" - "LEFT OUT: no time" | tee -a "$out/summary.txt"
+        said "$name" - "LEFT OUT: no time"
         failed+=("$name")
         return 1
     fi
@@ -88,31 +116,43 @@ part() {
     *) what="FAILED ($rc): $(grep -v '^$' "$log" | tail -n 1 | cut -c 1-160)" ;;
     esac
     case $what in FAILED*) failed+=("$name") ;; esac
-    printf '%-12s %8d  %s\n' "$name" $((SECONDS - began)) "$what" | tee -a "$out/summary.txt"
+    said "$name" $((SECONDS - began)) "$what"
     return $rc
 }
 
 device() {
     nvidia-smi 2>&1 | head -n 20
+    echo "CUDA libraries in $libs"
+    local one
+    for one in "$here"/bin/hwb "$here"/lib/hwb/*.so; do
+        [ -e "$one" ] && LD_LIBRARY_PATH=$here/lib:$libs:${LD_LIBRARY_PATH:-} ldd "$one" | grep 'not found' |
+            sed "s|^|${one##*/} misses|"
+    done
     "$run" hwb doctor
     "$run" hwb --device cuda -e 'print(hwb.ones(3):sum():item())'
 }
 
-# Against this machine's headers and libraries; used from then on.
+# Against this machine's headers and libraries; the plug-in of the bundle stays in use.
 build() {
-    local flags="" one
+    local flags="" links="" one bad=0
+    command -v cc >/dev/null || { echo "no C compiler"; return 77; }
     for one in $includes; do flags="$flags -isystem $one"; done
-    local links=""
-    IFS=:
-    for one in $libs; do links="$links -L$one"; done
-    unset IFS
+    for one in ${libs//:/ }; do links="$links -L$one -Wl,-rpath-link,$one"; done
     ls "$cuda/include/cuda_runtime_api.h"
-    # libraries of the packages have no plain .so names: by file name, then
     mkdir -p "$work/built"
+    for one in cuda/*.c; do
+        # shellcheck disable=SC2086
+        cc -std=gnu11 -O2 -fPIC -fvisibility=hidden -Wall -Iengine -Icuda $flags -c "$one" \
+            -o "$work/built/$(basename "$one" .c).o" &
+    done
+    while wait -n; do :; done # ends with 127 when none is left
+    [ $? -eq 127 ] || bad=1
+    wait
+    # libraries of Python's packages have no plain .so names: by file name, then
     # shellcheck disable=SC2086
-    cc -std=gnu11 -O2 -shared -fPIC -fvisibility=hidden -Wall -Iengine -Icuda $flags cuda/*.c \
-        -o "$work/built/libhwb_cuda.so" $links -l:libcudart.so.13 -l:libcublas.so.13 \
-        -l:libnvrtc.so.13 -l:libcudnn.so.9 -lpthread -ldl -Wl,--no-undefined || return 1
+    [ $bad -eq 0 ] && cc -shared "$work"/built/*.o -o "$work/built/libhwb_cuda.so" $links \
+        -l:libcudart.so.13 -l:libcublas.so.13 -l:libnvrtc.so.13 -lpthread -ldl \
+        -Wl,--no-undefined || return 1
     HWB_BACKEND_PATH=$work/built "$run" hwb --device cuda -e 'print(hwb.ones(3):sum():item())'
 }
 
@@ -128,13 +168,15 @@ specs() {
 recipes() {
     local one status=0
     cd "$work" || return 1
-    for one in hessian_power_iteration hawq_resnet20 train_shapes10 absa_resnet20; do
+    for one in "$@"; do
         echo "== $one"
-        "$run" hwb --device cuda run "$root/recipes/$one.lua" --smoke || status=1
+        timeout -k 5 40 "$run" hwb --device cuda run "$root/recipes/$one.lua" --smoke || status=1
     done
     return $status
 }
 
+# sanitizer TOOL [TESTS]: of the operations.  Blocks come from the driver one by one, so that
+# it sees their ends; statuses of calls are looked at by the plug-in.
 sanitizer() {
     local tool
     tool=$(command -v compute-sanitizer || echo "$cuda/bin/compute-sanitizer")
@@ -142,7 +184,8 @@ sanitizer() {
         echo "no compute-sanitizer"
         return 77
     fi
-    "$tool" --tool memcheck --error-exitcode 9 --target-processes all "$run" test_cuda_ops
+    HWB_CUDA_POOL=no "$tool" --tool "$1" --report-api-errors no --error-exitcode 9 \
+        --target-processes all "$run" test_cuda_ops ${2:+"$2"}
 }
 
 # ---- measurements -----------------------------------------------------------------------
@@ -156,10 +199,13 @@ bench() {
     local options=$1 one status=0 more
     shift
     for one in "$@"; do
-        case $one in resnet50*) more="batch=64 repeat=3" ;; *) more="repeat=10" ;; esac
+        case $one in resnet50*) more="batch=64 repeat=5" ;; *) more="repeat=10" ;; esac
         [ "$smoke" = 1 ] && more="smoke=1"
         # shellcheck disable=SC2086
-        "$run" bench "$one" device=cuda $options $more || status=1
+        timeout -k 5 40 "$run" bench "$one" device=cuda $options $more || {
+            echo "bench $one $options: status $?"
+            status=1
+        }
     done
     return $status
 }
@@ -178,6 +224,11 @@ bench_all() {
     bench math=float32 $small $large || status=1
     # shellcheck disable=SC2086
     bench math=tf32 $small $large || status=1
+    return $status
+}
+
+bench_more() {
+    local status=0
     # shellcheck disable=SC2046
     set -- $(echo "$small $large" | tr ' ' '\n' | grep -E '^train-step|hvp$')
     bench "math=float32 deterministic=0" "$@" || status=1
@@ -223,30 +274,36 @@ results() {
     python3 tests/gpu_table.py "$out/bench.jsonl" "$out/peers.jsonl"
 }
 
-export -f device build specs recipes sanitizer bench machine bench_all names has peers peers_jax \
+export -f device build specs recipes sanitizer bench machine bench_all bench_more names has peers peers_jax \
     peers_more results
-export run root work out cuda libs includes small large smoke
+export run root work out here cuda libs includes small large smoke
 
 # ---- all of it ------------------------------------------------------------------------------
 
 if ! part device 60 bash -c device; then
+    printf '{"parts": [%s], "failed": 1, "passed": 0, "seconds": %d}\n' "$parts" $SECONDS >"$out/summary.json"
     echo "no device that hwb can use:"
     tail -n 5 "$out/log.txt"
     exit 77
 fi
-part build 40 bash -c build && export HWB_BACKEND_PATH=$work/built
+part build 40 bash -c build
 part geometry 10 "$run" test_cuda_geometry
 part ops 90 "$run" test_cuda_ops
-part bench 150 bash -c bench_all
-grep -h '^{' "$work/logs/bench" >"$out/bench.jsonl"
-part peers 60 bash -c peers
+HWB_DEVICE=cuda part specs 60 bash -c 'specs device golden_small'
+part memcheck 70 bash -c 'sanitizer memcheck'
+part bench 130 bash -c bench_all
+part peers 70 bash -c peers
 part jax 45 bash -c peers_jax
-part sanitizer 80 bash -c sanitizer
-HWB_DEVICE=cuda part specs 100 bash -c 'specs device program ad golden_small'
-part recipes 60 bash -c recipes
+part bench_more 60 bash -c bench_more
+part recipes 60 bash -c 'recipes hessian_power_iteration hawq_resnet20 train_shapes10 absa_resnet20'
+HWB_DEVICE=cuda part specs_more 60 bash -c 'specs program ad tensor ops'
+part racecheck 30 bash -c 'sanitizer racecheck test_reduce && sanitizer racecheck test_groups'
 part peers_more 60 bash -c peers_more
+grep -h '^{' "$work/logs/bench" "$work/logs/bench_more" 2>/dev/null >"$out/bench.jsonl"
 grep -h '^{' "$work/logs/peers" "$work/logs/jax" "$work/logs/peers_more" 2>/dev/null >"$out/peers.jsonl"
 results >"$out/results.md" 2>&1
 cat "$out/results.md"
+printf '{"parts": [%s], "failed": %d, "passed": %d, "seconds": %d}\n' "$parts" ${#failed[@]} $passed \
+    $SECONDS >"$out/summary.json"
 echo "${#failed[@]} failed${failed[*]:+ (${failed[*]})}, $passed passed, $SECONDS s; all in $out"
 [ "${#failed[@]}" -eq 0 ]

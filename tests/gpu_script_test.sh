@@ -55,7 +55,7 @@ says '^build .*FAILED \(1\): no CUDA'
 says '^ops .*FAILED \(3\): broken'
 says '^bench .*ok$'
 says '^peers .*skipped: no torch'
-says '^sanitizer .*skipped'
+says '^memcheck .*skipped'
 says '^recipes .*ok$'
 [ "$(grep -c . "$work/out/bench.jsonl")" -eq 11 ] || complain "bench.jsonl: $(cat "$work/out/bench.jsonl")"
 grep -Fq '| hvp | float32 | 2 | - | - | - | - | - | - | 1 (memory) | 2.00 | - |' "$work/out/results.md" ||
@@ -63,6 +63,13 @@ grep -Fq '| hvp | float32 | 2 | - | - | - | - | - | - | 1 (memory) | 2.00 | - |'
 grep -Fq '| hvp | tf32, timed | 2 |' "$work/out/results.md" || complain "no row of timed algorithms"
 [ "$(find "$work/out" -type f | wc -l)" -le 8 ] || complain "too many files"
 grep -q '2 failed (build ops)' "$work/said" || complain "the last line: $(tail -n 1 "$work/said")"
+
+"$python" - "$work/out/summary.json" <<'PY' || complain "summary.json: $(cat "$work/out/summary.json")"
+import json, sys
+s = json.load(open(sys.argv[1]))
+parts = {p["part"]: p["outcome"] for p in s["parts"]}
+sys.exit(not (s["failed"] == 2 and parts["bench"] == "ok" and "broken" in parts["ops"]))
+PY
 
 STUB_hwb='exit 4' gpu 77
 

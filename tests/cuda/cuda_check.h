@@ -57,24 +57,26 @@ static inline void cuda_drop(char *p) {
 }
 
 /* Plainly, then recorded and replayed; in-place kernels change their input: once. */
-static inline void cuda_turns(const check *c, hwb_kernel *k, const void *const *in,
-                              const uint64_t *versions, void *const *out) {
+static inline hwb_status cuda_turns(const check *c, hwb_kernel *k, const void *const *in,
+                                    const uint64_t *versions, void *const *out) {
     const hwb_backend *b = cuda_dev->backend;
     void *s = cuda_dev->state;
     hwb_capture *capture = NULL;
-    assert_ok(cuda_ctx, b->run(cuda_ctx, s, k, in, versions, out));
-    if (c->in_place) return;
-    assert_ok(cuda_ctx, b->refresh(cuda_ctx, s, k, in, versions));
-    assert_ok(cuda_ctx, b->capture_begin(cuda_ctx, s));
-    assert_ok(cuda_ctx, b->run(cuda_ctx, s, k, in, versions, out));
-    assert_ok(cuda_ctx, b->capture_end(cuda_ctx, s, &capture));
-    assert_ok(cuda_ctx, b->capture_run(cuda_ctx, s, capture));
-    assert_ok(cuda_ctx, b->sync(cuda_ctx, s));
+    HWB_TRY(b->run(cuda_ctx, s, k, in, versions, out));
+    if (c->in_place) return HWB_OK;
+    HWB_TRY(b->refresh(cuda_ctx, s, k, in, versions));
+    HWB_TRY(b->capture_begin(cuda_ctx, s));
+    hwb_status st = b->run(cuda_ctx, s, k, in, versions, out);
+    hwb_status end = b->capture_end(cuda_ctx, s, &capture);
+    if (st == HWB_OK) st = end;
+    if (st == HWB_OK) st = b->capture_run(cuda_ctx, s, capture);
+    if (st == HWB_OK) st = b->sync(cuda_ctx, s);
     b->capture_free(s, capture);
+    return st;
 }
 
 /* Inputs as check_run fills them; results on the host in got[]. */
-static inline void cuda_run(const check *c, char **got) {
+static inline hwb_status cuda_run(const check *c, char **got) {
     const hwb_backend *b = cuda_dev->backend;
     char *in[CHECK_MAX] = {NULL}, *out[HWB_FUSED_MAX_OUT] = {NULL};
     uint64_t versions[CHECK_MAX] = {0};
@@ -88,28 +90,38 @@ static inline void cuda_run(const check *c, char **got) {
     for (int i = 0; i < c->d.n_out; i++)
         out[i] = c->in_place && i == 0 ? in[c->d.n_in - 1] : cuda_buffer(&c->out[i], NULL);
     assert_true(b->supports(cuda_dev->state, &c->d));
-    assert_ok(cuda_ctx, b->prepare(cuda_ctx, cuda_dev->state, &kernel, &c->d));
-    cuda_turns(c, kernel, (const void *const *)in, versions, (void *const *)out);
+    hwb_status st = b->prepare(cuda_ctx, cuda_dev->state, &kernel, &c->d);
+    if (st == HWB_OK)
+        st = cuda_turns(c, kernel, (const void *const *)in, versions, (void *const *)out);
     b->kernel_free(cuda_dev->state, kernel);
     for (int i = 0; i < c->d.n_out; i++) {
         got[i] = check_buffer(cuda_ctx, &c->out[i]);
-        cuda_fetch(&c->out[i], out[i], got[i]);
+        if (st == HWB_OK) cuda_fetch(&c->out[i], out[i], got[i]);
         if (!c->in_place || i > 0) cuda_drop(out[i]);
     }
     for (int i = 0; i < c->d.n_in; i++) cuda_drop(in[i]);
+    return st;
 }
 
+/* Cases that fail do not stop the others of their family: each is printed, and counted. */
+static int cuda_wrong;
+
 static inline void cuda_kernel(check *c) {
-    char *got[HWB_FUSED_MAX_OUT], *want[HWB_FUSED_MAX_OUT];
+    char *got[HWB_FUSED_MAX_OUT], *want[HWB_FUSED_MAX_OUT], text[HWB_SHAPE_TEXT];
     c->d.in = c->in;
     c->d.out = c->out;
     check_run(cuda_ctx, "ref", c, want);
-    cuda_run(c, got);
+    const hwb_status st = cuda_run(c, got);
+    if (st != HWB_OK)
+        print_error("%s of %s [%s]: %s\n", hwb_op_name(c->d.op), hwb_dtype_name(c->in[0].dtype),
+                    hwb_shape_text(&c->out[0].shape, text), hwb_message(cuda_ctx));
+    bool good = st == HWB_OK;
     for (int i = 0; i < c->d.n_out; i++) {
-        check_same(c, i, got[i], want[i]);
+        if (st == HWB_OK) good = check_agrees(c, i, got[i], want[i]) && good;
         check_release(got[i]);
         check_release(want[i]);
     }
+    cuda_wrong += !good;
 }
 
 #endif

@@ -5,10 +5,17 @@
 #include "cases.h"
 #include "cuda_check.h"
 
+static void all_right(void) {
+    const int wrong = cuda_wrong;
+    cuda_wrong = 0;
+    if (wrong) fail_msg("%d cases are wrong", wrong);
+}
+
 #define FAMILY(name)                                                                               \
     static void test_##name(void **state) {                                                        \
         (void)state;                                                                               \
         cases_##name(cuda_kernel);                                                                 \
+        all_right();                                                                               \
     }
 FAMILY(pointwise)
 FAMILY(cast)
@@ -31,7 +38,7 @@ static void note_error(check *c) {
     c->d.in = c->in;
     c->d.out = c->out;
     check_run(cuda_ctx, "ref", c, want);
-    cuda_run(c, got);
+    assert_ok(cuda_ctx, cuda_run(c, got));
     double off = 0, all = 0;
     for (int64_t i = 0; i < hwb_shape_numel(&c->out[0].shape); i++) {
         double x = (double)((float *)(void *)got[0])[i], y = (double)((float *)(void *)want[0])[i];
@@ -48,6 +55,25 @@ static void configure(hwb_math math, bool deterministic) {
     assert_ok(cuda_ctx, hwb_device_configure(cuda_ctx, &(hwb_device_options){math, deterministic}));
 }
 
+/* Shapes that tensor units are made for. */
+static void large_conv(case_fn f, bool exact) {
+    check c = {.d = {.op = HWB_OP_CONV, .n_in = 2, .n_out = 1, .exact = exact}};
+    for (int i = 0; i < 2; i++) c.d.attrs.stride[i] = c.d.attrs.dilation[i] = 1;
+    c.d.attrs.groups = 1;
+    c.d.attrs.channels_last = 1;
+    c.in[0] = (hwb_vdesc){HWB_F32, case_image(true, 0, 2, 32, 18, 18)};
+    c.in[1] = (hwb_vdesc){HWB_F32, hwb_shape_of(4, 32, 32, 3, 3)};
+    c.out[0] = (hwb_vdesc){HWB_F32, case_image(true, 0, 2, 32, 16, 16)};
+    f(&c);
+}
+
+static void large_product(case_fn f) {
+    check c = {.d = {.op = HWB_OP_MATMUL, .n_in = 2, .n_out = 1}};
+    for (int i = 0; i < 2; i++) c.in[i] = (hwb_vdesc){HWB_F32, hwb_shape_of(2, 128, 128)};
+    c.out[0] = c.in[0];
+    f(&c);
+}
+
 /* bf16 keeps 8 bits of an operand, TF32 11: no error of that size, and they were not used.
  * Not every shape need use them. */
 static void test_math(void **state) {
@@ -61,6 +87,8 @@ static void test_math(void **state) {
         configure(want[i].math, true);
         cases_conv(note_error);
         cases_matmul(note_error);
+        large_conv(note_error, false);
+        large_product(note_error);
         if (!(most_error > want[i].least && most_error < want[i].most))
             fail_msg("math %d: errors up to %g", (int)want[i].math, most_error);
     }
@@ -70,16 +98,10 @@ static void test_math(void **state) {
 /* Kernels that must not round more than sums do stay exact under any option. */
 static void test_exact(void **state) {
     (void)state;
-    check c = {.d = {.op = HWB_OP_CONV, .n_in = 2, .n_out = 1, .exact = true}};
-    for (int i = 0; i < 2; i++) c.d.attrs.stride[i] = c.d.attrs.dilation[i] = 1;
-    c.d.attrs.groups = 1;
-    c.d.attrs.channels_last = 1;
-    c.in[0] = (hwb_vdesc){HWB_F32, case_image(true, 0, 2, 8, 6, 6)};
-    c.in[1] = (hwb_vdesc){HWB_F32, hwb_shape_of(4, 4, 8, 3, 3)};
-    c.out[0] = (hwb_vdesc){HWB_F32, case_image(true, 0, 2, 4, 4, 4)};
     configure(HWB_MATH_BF16, true);
-    cuda_kernel(&c);
+    large_conv(cuda_kernel, true);
     configure(HWB_MATH_EXACT, true);
+    all_right();
 }
 
 /* Algorithms by measured times: last bits may vary, no more. */
@@ -88,6 +110,7 @@ static void test_timed(void **state) {
     configure(HWB_MATH_EXACT, false);
     cases_conv(cuda_kernel);
     configure(HWB_MATH_EXACT, true);
+    all_right();
 }
 
 /* NaN, infinities and signed zeros go through as in ref; CUDA's manual gives powf 4 units
@@ -282,6 +305,40 @@ static void test_large_copies(void **state) {
     free(back);
 }
 
+/* ---- sums over processes ---------------------------------------------------------------- */
+
+static hwb_status go_on(hwb_ctx *ctx) {
+    (void)ctx;
+    return HWB_OK;
+}
+
+/* A group of one process: its sums are what went in; the calls are those of any group. */
+static void test_sums(void **state) {
+    (void)state;
+    const hwb_backend *b = cuda_dev->backend;
+    enum { N = 1000 };
+    char id[HWB_DEVICE_COMM_ID];
+    double host[N], back[N];
+    void *comm = NULL;
+    if (b->comm->make_id(cuda_ctx, cuda_dev->state, id) != HWB_OK) {
+        print_message("not tested: %s\n", hwb_message(cuda_ctx));
+        skip();
+    }
+    assert_ok(cuda_ctx, b->comm->open(cuda_ctx, cuda_dev->state, &comm, id, 0, 1));
+    for (int i = 0; i < N; i++) host[i] = back[i] = i * 0.25;
+    assert_ok(cuda_ctx, b->comm->sum(cuda_ctx, comm, HWB_F64, N, back, go_on));
+    assert_memory_equal(back, host, sizeof host);
+    void *there = b->mem_alloc(cuda_ctx, cuda_dev->state, sizeof host);
+    assert_non_null(there);
+    assert_ok(cuda_ctx, b->mem_put(cuda_ctx, cuda_dev->state, there, host, sizeof host));
+    assert_ok(cuda_ctx, b->sync(cuda_ctx, cuda_dev->state));
+    assert_ok(cuda_ctx, b->comm->sum_there(cuda_ctx, comm, HWB_F64, N, there, go_on));
+    assert_ok(cuda_ctx, b->mem_get(cuda_ctx, cuda_dev->state, back, there, sizeof host));
+    assert_memory_equal(back, host, sizeof host);
+    b->mem_free(cuda_dev->state, there);
+    b->comm->close(comm, false);
+}
+
 /* [PATTERN]: the tests whose names fit */
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
@@ -294,6 +351,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_special_values), cmocka_unit_test(test_pool_adjoint),
         cmocka_unit_test(test_bad_index),      cmocka_unit_test(test_memory),
         cmocka_unit_test(test_small_copies),   cmocka_unit_test(test_large_copies),
+        cmocka_unit_test(test_sums),
     };
     if (!cuda_setup()) return 77;
     if (argc > 1) cmocka_set_test_filter(argv[1]);

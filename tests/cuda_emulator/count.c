@@ -16,19 +16,21 @@
 #include <string.h>
 
 static struct {
-    uint64_t launches, libraries, fills, up, down, across, graphs, replayed, waits, mallocs;
+    uint64_t launches, libraries, sums, fills, up, down, across, graphs, replayed, waits, mallocs;
     uint64_t up_bytes, down_bytes, across_bytes;
 } counted;
 
 static void at_end(void) {
     fprintf(stderr,
             "hwb emulator: %" PRIu64 " launches, %" PRIu64 " library calls, %" PRIu64
-            " fills; %" PRIu64 " graphs of %" PRIu64 " operations; copies: %" PRIu64 " up (%" PRIu64
-            " KiB), %" PRIu64 " down (%" PRIu64 " KiB), %" PRIu64 " on the device (%" PRIu64
-            " KiB); %" PRIu64 " waits, %" PRIu64 " allocations\n",
-            counted.launches, counted.libraries, counted.fills, counted.graphs, counted.replayed,
-            counted.up, counted.up_bytes / 1024, counted.down, counted.down_bytes / 1024,
-            counted.across, counted.across_bytes / 1024, counted.waits, counted.mallocs);
+            " sums over ranks, %" PRIu64 " fills; %" PRIu64 " graphs of %" PRIu64
+            " operations; copies: %" PRIu64 " up (%" PRIu64 " KiB), %" PRIu64 " down (%" PRIu64
+            " KiB), %" PRIu64 " on the device (%" PRIu64 " KiB); %" PRIu64 " waits, %" PRIu64
+            " allocations\n",
+            counted.launches, counted.libraries, counted.sums, counted.fills, counted.graphs,
+            counted.replayed, counted.up, counted.up_bytes / 1024, counted.down,
+            counted.down_bytes / 1024, counted.across, counted.across_bytes / 1024, counted.waits,
+            counted.mallocs);
 }
 
 static bool wanted(void) {
@@ -44,6 +46,7 @@ static bool wanted(void) {
 void emu_count_operation(const char *what) {
     if (!wanted()) return;
     if (strncmp(what, "cublas", 6) == 0 || strncmp(what, "cudnn", 5) == 0) counted.libraries++;
+    else if (strncmp(what, "nccl", 4) == 0) counted.sums += strcmp(what, "ncclReduce") == 0;
     else if (strcmp(what, "cudaMemsetAsync") == 0) counted.fills++;
     else if (strcmp(what, "cudaMemcpyAsync") != 0 && strcmp(what, "graph") != 0) counted.launches++;
 }

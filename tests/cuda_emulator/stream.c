@@ -182,6 +182,7 @@ cudaError_t emu_enqueue_attempts(cudaStream_t handle, const char *what, emu_atte
     if (s->capture) return emu_capture_refuse(s);
     operation *op = operation_new(what, args, bytes);
     op->attempt = attempt;
+    emu_count_operation(what);
     return enqueue(s, op);
 }
 
