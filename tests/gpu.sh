@@ -32,6 +32,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$out" "$work/logs"
 : >"$out/log.txt"
+: >"$out/peers.jsonl"
 cd "$root" || exit 2
 here=$work
 if [ -d "$bundle" ]; then
@@ -101,7 +102,7 @@ part() {
         return 1
     fi
     [ "$limit" -gt "$left" ] && limit=$left
-    timeout -k 5 "$limit" "$@" >"$log" 2>&1
+    timeout -k 5 "$limit" env PART_SECONDS="$limit" "$@" >"$log" 2>&1
     rc=$?
     {
         echo "==== $name"
@@ -190,8 +191,8 @@ sanitizer() {
 
 # ---- measurements -----------------------------------------------------------------------
 
-small="train-step gradient hvp hvp-4 hvp-16 block-eigs bert-gradient bert-hvp"
-large="resnet50-gradient resnet50-hvp resnet50-block-eigs"
+small="train-step gradient hvp hvp-4 hvp-16 block-eigs bert-train-step bert-gradient bert-hvp bert-hvp-4"
+large="resnet50-train-step resnet50-gradient resnet50-hvp resnet50-hvp-4 resnet50-block-eigs"
 [ "$smoke" = 1 ] && small="train-step hvp" large=""
 
 # bench "OPTIONS" CASE...
@@ -199,7 +200,8 @@ bench() {
     local options=$1 one status=0 more
     shift
     for one in "$@"; do
-        case $one in resnet50*) more="batch=64 repeat=5" ;; *) more="repeat=10" ;; esac
+        case $one in *block-eigs) more="repeat=2" ;; *) more="repeat=5" ;; esac # as pair_gpu.py has it
+        case $one in resnet50*) more="$more batch=64" ;; esac
         [ "$smoke" = 1 ] && more="smoke=1"
         # shellcheck disable=SC2086
         timeout -k 5 40 "$run" bench "$one" device=cuda $options $more || {
@@ -237,10 +239,6 @@ bench_more() {
     return $status
 }
 
-names() {
-    echo "$small $large" | tr ' ' ','
-}
-
 # has MODULE: or says that it is not there
 has() {
     python3 -c "import $1" 2>/dev/null && return 0
@@ -248,25 +246,14 @@ has() {
     return 1
 }
 
+# peers MATH: PyTorch and JAX beside what is in bench.jsonl, as far as the part's time goes
 peers() {
-    local status=0
-    has torch || return 77
-    python3 tests/bench/peer_gpu.py --machine || status=1
-    python3 tests/bench/peer_gpu.py --repeat 5 --case "$(names)" --way native,fast,graph || status=1
-    return $status
-}
-
-peers_jax() {
-    has jax || return 77
-    python3 tests/bench/peer_jax.py --repeat 5 --case "$(names)"
-}
-
-peers_more() {
-    local status=0
-    has torch || return 77
-    python3 tests/bench/peer_gpu.py --repeat 5 --case "$(names)" --way native,fast,graph --tf32 || status=1
-    python3 tests/bench/peer_gpu.py --repeat 5 --case train-step,gradient,hvp --way compile,forward || status=1
-    return $status
+    local more=""
+    has torch || has jax || return 77
+    [ "$smoke" = 1 ] && more="--smoke"
+    # shellcheck disable=SC2086
+    python3 tests/bench/pair_gpu.py --ours "$out/bench.jsonl" --out "$out/peers.jsonl" --math "$1" \
+        --seconds $((PART_SECONDS - 8)) $more $small $large
 }
 
 results() {
@@ -274,8 +261,7 @@ results() {
     python3 tests/gpu_table.py "$out/bench.jsonl" "$out/peers.jsonl"
 }
 
-export -f device build specs recipes sanitizer bench machine bench_all bench_more names has peers peers_jax \
-    peers_more results
+export -f device build specs recipes sanitizer bench machine bench_all bench_more has peers results
 export run root work out here cuda libs includes small large smoke
 
 # ---- all of it ------------------------------------------------------------------------------
@@ -292,15 +278,14 @@ part ops 90 "$run" test_cuda_ops
 HWB_DEVICE=cuda part specs 60 bash -c 'specs device golden_small'
 part memcheck 70 bash -c 'sanitizer memcheck'
 part bench 130 bash -c bench_all
-part peers 70 bash -c peers
-part jax 45 bash -c peers_jax
+grep -h '^{' "$work/logs/bench" >"$out/bench.jsonl"
+part peers 120 bash -c 'peers float32'
 part bench_more 60 bash -c bench_more
 part recipes 60 bash -c 'recipes hessian_power_iteration hawq_resnet20 train_shapes10 absa_resnet20'
 HWB_DEVICE=cuda part specs_more 60 bash -c 'specs program ad tensor ops'
 part racecheck 30 bash -c 'sanitizer racecheck test_reduce && sanitizer racecheck test_groups'
-part peers_more 60 bash -c peers_more
-grep -h '^{' "$work/logs/bench" "$work/logs/bench_more" 2>/dev/null >"$out/bench.jsonl"
-grep -h '^{' "$work/logs/peers" "$work/logs/jax" "$work/logs/peers_more" 2>/dev/null >"$out/peers.jsonl"
+part peers_tf32 60 bash -c 'peers tf32'
+grep -h '^{' "$work/logs/bench_more" 2>/dev/null >>"$out/bench.jsonl"
 results >"$out/results.md" 2>&1
 cat "$out/results.md"
 printf '{"parts": [%s], "failed": %d, "passed": %d, "seconds": %d}\n' "$parts" ${#failed[@]} $passed \

@@ -130,18 +130,19 @@ static void dump_programs(bench *b, bool print) {
 static void print_line(bench *b, const double *wall, double cpu, double first, double mib,
                        size_t before) {
     double account = (double)(hwb_memory(b->ctx).peak - before) / 1048576.0;
-    printf("{\"case\": \"%s\", \"net\": \"%s\", \"device\": \"%s\", \"math\": \"%s\", "
+    printf("{\"case\": \"%s\", \"net\": \"%s\", \"batch\": %lld, \"device\": \"%s\", "
+           "\"math\": \"%s\", "
            "\"deterministic\": %s, \"repeat\": "
            "%lld, \"threads\": %lld, "
            "\"seconds_median\": %.5f, \"seconds_min\": %.5f, \"seconds_max\": %.5f, "
            "\"cpu_s_min\": %.5f, \"first_s\": %.4f, \"peak_mib\": %.1f, \"account_mib\": %.1f, "
            "\"device_mib\": %.1f, \"model_mib\": %.1f, \"gmacs\": %.4f, \"gbytes\": %.4f, "
            "\"check\": [",
-           b->what->name, b->net_name, b->device, b->math ? b->math : "float32",
-           b->deterministic ? "true" : "false", (long long)b->repeat, (long long)b->threads,
-           wall[b->repeat / 2], wall[0], wall[b->repeat - 1], cpu, first, mib, account,
-           (double)hwb_memory(b->ctx).device_peak / 1048576.0, (double)before / 1048576.0,
-           b->macs / 1e9, b->bytes / 1e9);
+           b->what->name, b->net_name, (long long)b->sizes.batch, b->device,
+           b->math ? b->math : "float32", b->deterministic ? "true" : "false", (long long)b->repeat,
+           (long long)b->threads, wall[b->repeat / 2], wall[0], wall[b->repeat - 1], cpu, first,
+           mib, account, (double)hwb_memory(b->ctx).device_peak / 1048576.0,
+           (double)before / 1048576.0, b->macs / 1e9, b->bytes / 1e9);
     for (int i = 0; i < MAX_CHECKS && b->what->checks[i]; i++)
         printf("%s%.9g", i ? ", " : "", b->check[i]);
     puts("]}");

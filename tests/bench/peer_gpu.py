@@ -6,7 +6,8 @@ usage: peer_gpu.py [--list] [--case NAME,...] [--way NAME,...] [--repeat N] [--d
 
 One JSON line a (case, way), in the manner of peer_torch.py; networks, weights, inputs and check
 values are those of peer_spec.py and peer_cases.py; what computes the check values is not timed.
-train-step, gradient, hvp, hvp-4, hvp-16 and block-eigs of each network.  Ways:
+train-step, gradient, hvp, hvp-4, hvp-16 and block-eigs of each network; block-eigs, which is
+many products, runs once after its warm-up.  Ways:
 
   native         op by op, channels-last; second order by double backward, gradient graph kept
   fast           the same with convolutions whose double backward is convolutions
@@ -323,11 +324,11 @@ def block_eigs(network, way, options):
             v, value = iterate(apply, v, blocks[at])
         return value
 
-    def timed():
+    def sweep():
         values = [top(at) for at in range(len(blocks))]
         return lambda: (sum(map(float, values)), sum(abs(float(x)) for x in values))
 
-    return timed
+    return sweep
 
 
 # --- measuring -----------------------------------------------------------------------------------
@@ -355,7 +356,8 @@ def measure(args, case, way, network):
     check = step()
     wait()
     first, times = time.perf_counter() - begin, []
-    for _ in range(args.repeat):
+    repeat = 1 if step.__name__ == "sweep" else args.repeat
+    for _ in range(repeat):
         begin = time.perf_counter()
         check = step()
         wait()
@@ -364,7 +366,7 @@ def measure(args, case, way, network):
     return {"case": case, "way": way, "device": torch.cuda.get_device_name() if on_gpu else "cpu",
             "math": "tf32" if args.tf32 else "float32", "batch": int(network.task.x.shape[0]),
             "seconds_median": round(statistics.median(times), 6), "seconds_min": round(min(times), 6),
-            "seconds_max": round(max(times), 6), "repeat": args.repeat, "first_s": round(first, 4),
+            "seconds_max": round(max(times), 6), "repeat": repeat, "first_s": round(first, 4),
             "peak_device_mib": round(peak, 1), "check": list(check()), "versions": {"torch": torch.__version__}}
 
 

@@ -5,7 +5,8 @@ usage: peer_jax.py [--list] [--case NAME,...] [--way NAME,...] [--repeat N] [--b
 
 One JSON line a (case, way), on JAX's default device; all of it under jit, data on the device, and
 what computes the check values is not timed.  Weights and inputs are those of peer_spec.py.
-Images are [N,H,W,C]; batch-norm is a scale and shift, in train-step that of the batch.  Ways:
+Images are [N,H,W,C]; batch-norm is a scale and shift, in train-step that of the batch.  block-eigs, which
+is many products, runs once after its warm-up.  Ways:
 
   jit     first order: the step or gradient; products: jvp of grad, K vectors by vmap; block-eigs:
           one program a layer, differentiated in that layer's parameters only
@@ -286,14 +287,15 @@ def measure(args, case, way, network):
     made, check = step()
     jax.block_until_ready(made)
     first, times = time.perf_counter() - begin, []
-    for _ in range(args.repeat):
+    repeat = 1 if function is block_eigs else args.repeat
+    for _ in range(repeat):
         begin = time.perf_counter()
         made, check = step()
         jax.block_until_ready(made)
         times.append(time.perf_counter() - begin)
     return {"case": case, "way": way, "device": jax.devices()[0].device_kind, "math": "tf32" if args.tf32 else "float32",
             "batch": int(network.x.shape[0]), "seconds_median": round(statistics.median(times), 6),
-            "seconds_min": round(min(times), 6), "seconds_max": round(max(times), 6), "repeat": args.repeat,
+            "seconds_min": round(min(times), 6), "seconds_max": round(max(times), 6), "repeat": repeat,
             "first_s": round(first, 4), "check": list(check()), "versions": {"jax": jax.__version__}}
 
 
