@@ -14,6 +14,7 @@
 #include <limits.h>
 #include <linux/landlock.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -224,6 +225,19 @@ static bool fence_add_list(lua_State *L, int at, int ruleset, __u64 access) {
     return ok;
 }
 
+/* What the driver of GPUs opens again and again. */
+static bool fence_add_gpus(int ruleset) {
+    enum { MOST = 16 };
+    char path[32];
+    bool ok = fence_add(ruleset, "/dev/nvidiactl", FENCE_READ | FENCE_WRITE) &&
+              fence_add(ruleset, "/dev/nvidia-uvm", FENCE_READ | FENCE_WRITE);
+    for (int i = 0; ok && i < MOST; i++) {
+        snprintf(path, sizeof path, "/dev/nvidia%d", i);
+        ok = fence_add(ruleset, path, FENCE_READ | FENCE_WRITE);
+    }
+    return ok;
+}
+
 /* fence(readable paths, writable paths, may start programs) -> true, or nil and why not */
 static int sandbox_fence(lua_State *L) {
     luaL_checktype(L, 1, LUA_TTABLE);
@@ -237,7 +251,8 @@ static int sandbox_fence(lua_State *L) {
     bool ok = ruleset >= 0;
     for (size_t i = 0; ok && i < sizeof system_paths / sizeof *system_paths; i++)
         ok = fence_add(ruleset, system_paths[i], FENCE_READ | (run ? FENCE_RUN : 0));
-    ok = ok && fence_add(ruleset, "/dev/null", FENCE_READ | FENCE_WRITE) &&
+    ok = ok && fence_add_gpus(ruleset) &&
+         fence_add(ruleset, "/dev/null", FENCE_READ | FENCE_WRITE) &&
          fence_add_list(L, 1, ruleset, FENCE_READ | (run ? FENCE_RUN : 0)) &&
          fence_add_list(L, 2, ruleset, FENCE_READ | FENCE_WRITE) &&
          prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&

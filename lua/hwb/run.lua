@@ -106,6 +106,12 @@ local function device_is(name)
   return ok and says ~= "" and says or nil
 end
 
+-- What that device computes in: the options, where it knows them.
+local function computes_in(name)
+  if name == "cpu" or name == "ref" then return {math = "float32", deterministic = true} end
+  return hwb.device_options()
+end
+
 -- A new run.  info: name, source, sha256, path, args, argv, seed, device,
 -- smoke, parent (the folder that holds run folders), permissions.
 function M.start(info)
@@ -115,7 +121,7 @@ function M.start(info)
   local cpu, build = sys.cpu(), sys.build()
   local record = {
     schema = 1, recipe = info.name, file = info.path, sha256 = info.sha256, argv = json.array(info.argv),
-    args = info.args, seed = info.seed, device = info.device, device_options = hwb.device_options(),
+    args = info.args, seed = info.seed, device = info.device, device_options = computes_in(info.device),
     device_is = device_is(info.device), smoke = info.smoke or false,
     threads = cpu.threads, ranks = ranks_of(), host = sys.hostname(), pid = sys.pid(), cwd = sys.cwd(),
     start = sys.now(),
@@ -309,6 +315,7 @@ function M.finish(self, status, exit, message)
   if status == "ok" then write_json(s.dir .. "/result.json", s.result) end
   record.status, record.exit, record.error, record["end"] = status, exit, message, sys.now()
   record.seconds = s.before + sys.seconds() - s.began
+  record.device_options = computes_in(record.device) -- a recipe may have set them
   record.files = inventory(s.dir)
   if rawget(hwb, "memory") then record.memory = hwb.memory() end
   write_json(s.dir .. "/run.json", record)

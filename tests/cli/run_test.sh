@@ -24,7 +24,7 @@ return {
 }
 EOF
 
-run run demo.lua --bits 8 --fast --set rates=1,2,3
+run run demo.lua --bits 8 --fast --set rates=1,2,3 --math tf32 --deterministic no
 is 0
 out_has "bits	8	true	3" "name  value" "a       1.5"
 err_has "a note 7" "everything is in runs/"
@@ -37,6 +37,8 @@ ok "the copy of the recipe" cmp -s demo.lua $dir/recipe.lua
 case $(readlink runs/latest) in *-demo-????) ;; *) fail "the folder's name is $(readlink runs/latest)" ;; esac
 [ "$(field $dir/run.json 'v.status, v.args.bits, v.args.fast, v.seed, v.exit, v.recipe')" = "ok	8	true	0	0	demo" ] ||
     fail "run.json: $(cat $dir/run.json)"
+[ "$(field $dir/run.json 'v.device_options.math, v.device_options.deterministic')" = "float32	true" ] ||
+    fail "run.json says what was asked for, not what the CPU computes in"
 [ "$(field $dir/run.json 'v.sha256')" = "$(sha256sum <demo.lua | cut -d' ' -f1)" ] || fail "the hash of the recipe"
 [ "$(field $dir/result.json 'v.bits, v.nested.x')" = "8	0.1" ] || fail "result.json"
 [ "$(wc -l <$dir/metrics.jsonl)" = 5 ] || fail "metrics.jsonl has not 5 lines"

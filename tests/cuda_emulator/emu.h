@@ -75,6 +75,8 @@ EMU_API bool emu_capturing(cudaStream_t stream);
 /* A call that allocates, frees or waits: refused (and the capture spoiled)
  * while a capture that forbids it is under way. */
 EMU_API cudaError_t emu_unsafe_call(void);
+/* $HWB_EMU_DRY=1: copies are made, nothing else is executed, memory reads as zeros. */
+bool emu_dry(void);
 const char *emu_running(void); /* what runs now, for messages; NULL between */
 size_t emu_streams_live(void);
 

@@ -35,6 +35,13 @@ void emu_fatal(const char *format, ...) {
     emu_abort();
 }
 
+bool emu_dry(void) {
+    static int known = -1;
+    const char *text = getenv("HWB_EMU_DRY");
+    if (known < 0) known = text && strcmp(text, "1") == 0;
+    return known;
+}
+
 const char *emu_running(void) {
     return running_now ? running : NULL;
 }
@@ -82,7 +89,7 @@ static bool run_one(cudaStream_t s, bool wait) {
     if (op->on && !run_until(op->on, op->on_number, wait)) return false;
     running_now = true;
     snprintf(running, sizeof running, "%s", op->what);
-    if (op->run) op->run(op->args);
+    if (op->run && (!emu_dry() || strcmp(op->what, "cudaMemcpyAsync") == 0)) op->run(op->args);
     if (op->attempt) over = op->attempt(op->args);
     running_now = outer;
     if (!over) return false;
