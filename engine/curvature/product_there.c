@@ -59,15 +59,18 @@ static void end(product *p) {
 /* Vectors at.. of the total take in w times the part. */
 static hwb_status add_part(product *p, int64_t at, int64_t len, double w) {
     double *total = p->total + at * p->stride;
-    hwb__sum_there s = {.n = len * p->c->op.n,
-                        .m = 1,
-                        .v = &p->part,
-                        .v_dtype = p->c->op.dtype,
-                        .y = p->begun ? total : NULL,
-                        .y_slot = -1,
-                        .y_dtype = HWB_F64,
-                        .out = total,
-                        .out_dtype = HWB_F64};
+    hwb__sum_there s = {.n = len * p->c->op.n, .out = total, .out_dtype = HWB_F64};
+    if (p->begun) {
+        s.m = 1;
+        s.v = &p->part;
+        s.v_dtype = p->c->op.dtype;
+        s.y = total;
+        s.y_slot = -1;
+        s.y_dtype = HWB_F64;
+    } else {
+        s.y = p->part;
+        s.y_dtype = p->c->op.dtype;
+    }
     HWB_TRY(hwb__there_set(p->there, 0, 1, &w));
     return hwb__there_sum(p->there, &s);
 }

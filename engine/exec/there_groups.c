@@ -3,15 +3,23 @@
  * vectors may be float32.
  *
  * A group takes 16 inputs and gives 8 results: eight dots share one pass over w, and
- * seven vectors with their coefficients are added in one pass over the result.
+ * seven vectors with their coefficients are added in one pass over the result.  What is
+ * left goes by four, two and one: a device compiles few kernels, whose texts do not
+ * depend on the lengths.
  */
 #include "exec/there_kernel_i.h"
 
-enum { DOTS, SUM, ROW_DOTS, FINITE, SIGNS, WELFORD };
+enum { DOTS, SUM, FINITE, SIGNS, WELFORD };
 enum { MOST_DOTS = HWB_FUSED_MAX_OUT, MOST_TERMS = 7, WORD_BITS = 16 };
 
 static hwb_shape line(int64_t n) {
     return (hwb_shape){.ndim = 1, .dim = {n}};
+}
+
+/* How many of `left` go at once. */
+static int64_t some_of(int64_t left, int64_t most) {
+    if (left >= most) return most;
+    return left >= 4 ? 4 : left >= 2 ? 2 : left;
 }
 
 static hwb_shape plane(int64_t k, int64_t n) {
@@ -63,21 +71,40 @@ static hwb_status some_dots(hwb__there *t, hwb_dtype dtype, int64_t n, int64_t m
 hwb_status hwb__there_dots(hwb__there *t, hwb_dtype dtype, int64_t n, int64_t m, void *const *v,
                            const void *w, int64_t slot) {
     for (int64_t at = 0, len; at < m; at += len) {
-        len = m - at < MOST_DOTS ? m - at : MOST_DOTS;
+        len = some_of(m - at, MOST_DOTS);
         HWB_TRY(some_dots(t, dtype, n, len, v + at, w, slot + at));
     }
     return HWB_OK;
 }
 
+/* Row i of v where kernels take it: in place, or its copy in memory made for it. */
+static hwb_status row_of(hwb__there *t, int64_t bytes, int64_t i, const void *v, void **copy,
+                         const void **row) {
+    size_t align = t->device->backend->align;
+    *row = (const char *)v + i * bytes;
+    if (i == 0 || (align && (size_t)(i * bytes) % align == 0)) return HWB_OK;
+    if (!*copy) HWB_TRY(hwb__there_alloc(t, copy, bytes));
+    HWB_TRY(hwb__there_copy(t, *copy, *row, bytes));
+    *row = *copy;
+    return HWB_OK;
+}
+
 hwb_status hwb__there_row_dots(hwb__there *t, hwb_dtype dtype, int64_t k, int64_t n, const void *v,
                                const void *w, double *x) {
-    hwb__there_group g = {.space = plane(k, n)};
-    hwb__there_key key = {.kind = ROW_DOTS, .rows = k, .n = n, .form = {dtype}};
-    HWB_TRY(hwb__there_slots(t, k));
-    int a = input(&g, dtype, g.space, v), b = input(&g, dtype, g.space, w);
-    result(&g, instr(&g, HWB_OP_MUL, a, b), HWB_F64, plane(k, 1), hwb__there_slot(t, 0));
-    HWB_TRY(hwb__there_run(t, &key, &g));
-    return hwb__there_get(t, x, hwb__there_slot(t, 0), k * (int64_t)sizeof *x);
+    int64_t bytes = n * (int64_t)hwb_dtype_size(dtype);
+    void *copy[2] = {NULL, NULL};
+    hwb_status st = hwb__there_slots(t, k);
+    for (int64_t i = 0; st == HWB_OK && i < k; i++) {
+        const void *a = NULL, *b = NULL;
+        st = row_of(t, bytes, i, v, &copy[0], &a);
+        if (st == HWB_OK) st = row_of(t, bytes, i, w, &copy[1], &b);
+        void *one = (void *)(uintptr_t)a;
+        if (st == HWB_OK) st = some_dots(t, dtype, n, 1, &one, b, i);
+    }
+    if (st == HWB_OK) st = hwb__there_fetch(t, 0, k, x);
+    hwb__there_release(t, copy[0]);
+    hwb__there_release(t, copy[1]);
+    return st;
 }
 
 /* ---- sums -------------------------------------------------------------------------------- */
@@ -87,21 +114,18 @@ static hwb_status some_terms(hwb__there *t, const hwb__sum_there *s) {
     hwb__there_key key = {.kind = SUM,
                           .rows = s->m,
                           .n = s->n,
-                          .form = {s->v_dtype, s->y ? 1 + (int64_t)s->y_dtype : 0, s->out_dtype,
-                                   (s->minus ? 1 : 0) + (s->y && s->y_slot >= 0 ? 2 : 0)}};
-    int v[MOST_TERMS], c[MOST_TERMS], y = -1, scale = -1;
-    if (s->y) y = input(&g, s->y_dtype, g.space, s->y);
-    if (s->y && s->y_slot >= 0) scale = number(&g, t, s->y_slot);
+                          .form = {s->v_dtype, s->y_dtype, s->out_dtype,
+                                   (s->minus ? 1 : 0) + (s->y_slot >= 0 ? 2 : 0)}};
+    int v[MOST_TERMS], c[MOST_TERMS], scale = -1;
+    int acc = input(&g, s->y_dtype, g.space, s->y);
+    if (s->y_slot >= 0) scale = number(&g, t, s->y_slot);
     for (int i = 0; i < s->m; i++) {
         v[i] = input(&g, s->v_dtype, g.space, s->v[i]);
         c[i] = number(&g, t, s->slot + i);
     }
-    int acc = scale >= 0 ? instr(&g, HWB_OP_MUL, y, scale) : y;
-    for (int i = 0; i < s->m; i++) {
-        int term = instr(&g, HWB_OP_MUL, v[i], c[i]);
-        if (acc >= 0) acc = instr(&g, s->minus ? HWB_OP_SUB : HWB_OP_ADD, acc, term);
-        else acc = s->minus ? instr(&g, HWB_OP_NEG, term, -1) : term;
-    }
+    if (scale >= 0) acc = instr(&g, HWB_OP_MUL, acc, scale);
+    for (int i = 0; i < s->m; i++)
+        acc = instr(&g, s->minus ? HWB_OP_SUB : HWB_OP_ADD, acc, instr(&g, HWB_OP_MUL, v[i], c[i]));
     if (g.n_instr == 0) acc = instr(&g, HWB_OP_STOP, acc, -1); /* a conversion */
     result(&g, acc, s->out_dtype, g.space, s->out);
     return hwb__there_run(t, &key, &g);
@@ -110,7 +134,7 @@ static hwb_status some_terms(hwb__there *t, const hwb__sum_there *s) {
 hwb_status hwb__there_sum(hwb__there *t, const hwb__sum_there *s) {
     hwb__sum_there part = *s;
     for (int64_t at = 0;; at += part.m) {
-        part.m = s->m - at < MOST_TERMS ? s->m - at : MOST_TERMS;
+        part.m = some_of(s->m - at, MOST_TERMS);
         part.v = s->v ? s->v + at : NULL;
         part.slot = s->slot + at;
         HWB_TRY(some_terms(t, &part));

@@ -45,15 +45,15 @@ hwb_status hwb__there_fetch(hwb__there *t, int64_t slot, int64_t n, double *x); 
 hwb_status hwb__there_dots(hwb__there *t, hwb_dtype dtype, int64_t n, int64_t m, void *const *v,
                            const void *w, int64_t slot);
 
-/* out = y_slot y +- sum_i (slot+i) v_i over m vectors; seven of them are added in one pass
- * over out, which may be y or a v when m <= 7. */
+/* out = y_slot y +- sum_i (slot+i) v_i over m vectors, of which at most seven are added in
+ * one pass; out may be y. */
 typedef struct hwb__sum_there {
     int64_t n, m;
     void *const *v;
     int64_t slot, y_slot; /* y_slot -1: 1 */
     bool minus;
     hwb_dtype v_dtype, y_dtype, out_dtype;
-    const void *y; /* NULL: nothing */
+    const void *y;
     void *out;
 } hwb__sum_there;
 hwb_status hwb__there_sum(hwb__there *t, const hwb__sum_there *s);

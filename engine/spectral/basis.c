@@ -97,10 +97,12 @@ hwb_status hwb__basis_project(const hwb__basis *b, hwb__vector *w, double *h, do
 static hwb_status combine_there(const hwb__basis *b, int64_t m, const double *s, hwb__vector *out) {
     const hwb__space *sp = b->space;
     hwb__sum_there sum = {.n = sp->op->n,
-                          .m = m,
-                          .v = b->p,
+                          .m = m - 1,
+                          .v = b->p + 1,
+                          .slot = 1,
                           .v_dtype = sp->op->dtype,
-                          .y_slot = -1,
+                          .y = b->p[0],
+                          .y_dtype = sp->op->dtype,
                           .out = out->p,
                           .out_dtype = sp->op->dtype};
     HWB_TRY(hwb__there_slots(sp->there, m));

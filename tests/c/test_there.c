@@ -337,9 +337,9 @@ static void test_sums(void **state) {
     }
     assert_ok(ctx, hwb__there_alloc(t, &to, sizeof y));
     for (int m = 0; m <= M; m++)
-        for (int form = 0; form < 6; form++) {
+        for (int form = 0; form < 4; form++) {
             hwb__sum_there s = {.n = N, .m = m, .v = at, .slot = 1, .out = to};
-            s.y = form < 4 || m == 0 ? to : NULL;
+            s.y = to;
             s.y_slot = form % 2 ? 0 : -1;
             s.minus = form / 2 % 2;
             assert_ok(ctx, hwb__there_put(t, to, y, sizeof y));
@@ -347,7 +347,7 @@ static void test_sums(void **state) {
             assert_ok(ctx, hwb__there_sum(t, &s));
             assert_ok(ctx, hwb__there_get(t, got, to, sizeof got));
             for (int j = 0; j < N; j++) {
-                double x = !s.y ? 0 : s.y_slot >= 0 ? c[0] * y[j] : y[j];
+                double x = s.y_slot >= 0 ? c[0] * y[j] : y[j];
                 for (int i = 0; i < m; i++) x += (s.minus ? -1 : 1) * c[1 + i] * v[i][j];
                 assert_near(got[j], x, 1e-5);
             }

@@ -92,6 +92,42 @@ describe(name and "device " .. name or "device (skipped: " .. tostring(why) .. "
     assert.is_true(math.abs(traced - trace) <= 1e-8 * math.abs(trace))
   end)
 
+  -- Solvers keep their vectors on the device: sums over batches, weight decay and blocks too.
+  it("solvers on one batch, several, blocks", function()
+    local m = network("float32")
+    local x, y = batch(6, "float32")
+    for _, how in ipairs{{}, {micro = 2, weight_decay = 0.1}} do
+      how.data = {x, y}
+      local function solve()
+        local H = hwb.hessian(m, how)
+        local names = {"0", "7"}
+        hwb.manual_seed(9)
+        local b = hwb.randn(H.n)
+        local out = {H:eigs{k = 2, tol = 1e-8, maxiter = 20, seed = 3}.values[1],
+          H:eigs{method = "power", which = "LM", maxiter = 6}.values[1],
+          H:trace{max_probes = 6, batch = 3}.mean,
+          H:trace{method = "hutch++", max_probes = 9, batch = 1}.mean,
+          H:solve(b, {damping = 1000, maxiter = 4}).x:norm():item(), 0}
+        local d = H:density{steps = 6}
+        for i, w in ipairs(d.weights) do out[6] = out[6] + w * d.nodes[i] end
+        for _, t in ipairs(H:block_traces(names, {joint = 3, max_isolated = 6, batch = 1})) do
+          out[#out + 1] = t.mean
+        end
+        for _, e in ipairs(H:block_eigs(names, {maxiter = 7, which = "LM", tol = 1e-8})) do
+          out[#out + 1] = e.values[1]
+          out[#out + 1] = e.vectors:norm():item()
+        end
+        return out
+      end
+      local want, got = solve(), on(name, solve)
+      assert.are.equal(#want, #got)
+      for i, v in ipairs(want) do
+        assert.is_true(math.abs(got[i] - v) <= 1e-3 * math.max(1, math.abs(v)),
+          ("number %d: %.9g, not %.9g"):format(i, got[i], v))
+      end
+    end
+  end)
+
   it("eager operations and derivatives of functions", function()
     local x = hwb.tensor{{1, -2, 3}, {0.5, 4, -6}}
     local function f(t) return (t * t:tanh()):sum() end
@@ -133,6 +169,11 @@ describe(name and "device " .. name or "device (skipped: " .. tostring(why) .. "
     ok, text = pcall(on, name, function()
       local H = hwb.hessian(m, {data = {x, y}})
       return H:apply(hwb.ones(H.n))
+    end)
+    assert.is_false(ok)
+    assert.matches("made by", tostring(text))
+    ok, text = pcall(on, name, function()
+      return hwb.hessian(m, {data = {x, y}}):eigs{maxiter = 3}
     end)
     assert.is_false(ok)
     assert.matches("made by", tostring(text))
