@@ -297,11 +297,11 @@ static hwb_status simplify_allreduce(hwb_graph *g, hwb_id *out, const hwb__node 
         return HWB_OK;
     }
     if (m->op == HWB_OP_BROADCAST || m->op == HWB_OP_RESHAPE) {
-        HWB_TRY(hwb_allreduce(g, out, m->in[0], ranks));
+        HWB_TRY(hwb_graph_node(g, out, n->op, 1, m->in, &n->attrs));
         return m->op == HWB_OP_RESHAPE ? hwb_reshape(g, out, *out, n->shape)
                                        : hwb_broadcast_to(g, out, *out, n->shape);
     }
-    return hwb_allreduce(g, out, x, ranks);
+    return hwb_graph_node(g, out, n->op, 1, &x, &n->attrs);
 }
 
 static hwb_status simplify_node(hwb_graph *g, hwb_id *out, const hwb__node *n, hwb_id *in) {

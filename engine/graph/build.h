@@ -70,7 +70,8 @@ HWB_API hwb_status hwb_mean(hwb_graph *g, hwb_id *y, hwb_id x, uint32_t axes, bo
 HWB_API hwb_status hwb_max(hwb_graph *g, hwb_id *y, hwb_id x, uint32_t axes, bool keep);
 HWB_API hwb_status hwb_argmax(hwb_graph *g, hwb_id *y, hwb_id x, int axis, bool keep);
 /* The sum over `ranks` processes (comm/comm.h), the same on each; all of them compile and
- * run the same programs.  Of one rank: x. */
+ * run the same programs.  Of one rank: x.  Every call is a node of its own: two inputs that
+ * are one on this rank, by constants such as its share of the samples, may be two on another. */
 HWB_API hwb_status hwb_allreduce(hwb_graph *g, hwb_id *y, hwb_id x, int ranks);
 /* biased (divides by the count) */
 HWB_API hwb_status hwb_var(hwb_graph *g, hwb_id *y, hwb_id x, uint32_t axes, bool keep);

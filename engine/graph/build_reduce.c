@@ -3,6 +3,7 @@
  * them (build.h).
  */
 #include "graph/build.h"
+#include "graph/graph_i.h"
 
 #include <string.h>
 
@@ -207,5 +208,6 @@ hwb_status hwb_allreduce(hwb_graph *g, hwb_id *y, hwb_id x, int ranks) {
     hwb_attrs a;
     memset(&a, 0, sizeof a);
     a.groups = ranks;
+    a.key = hwb__graph_key(g);
     return hwb_graph_node(g, y, HWB_OP_ALLREDUCE, 1, &x, &a);
 }

@@ -184,6 +184,7 @@ hwb_status hwb_graph_node(hwb_graph *g, hwb_id *out, hwb_op op, int n_in, const 
         return st;
     }
     g->table[at] = *out;
+    if (attrs->key > g->next_key) g->next_key = attrs->key; /* a node of another graph, again */
     return HWB_OK;
 }
 
@@ -212,6 +213,10 @@ const char *hwb_graph_name(const hwb_graph *g, hwb_id id) {
 
 /* ---- leaves ---------------------------------------------------------------------------- */
 
+uint64_t hwb__graph_key(hwb_graph *g) {
+    return ++g->next_key;
+}
+
 /* Leaves carry a unique key, so hash-consing never merges two of them. */
 static hwb_attrs leaf_attrs(hwb_graph *g, hwb_dtype dtype, hwb_shape shape) {
     hwb_attrs a;
@@ -219,7 +224,7 @@ static hwb_attrs leaf_attrs(hwb_graph *g, hwb_dtype dtype, hwb_shape shape) {
     a.shape.ndim = shape.ndim;
     for (int i = 0; i < shape.ndim; i++) a.shape.dim[i] = shape.dim[i];
     a.dtype = (int32_t)dtype;
-    a.key = ++g->next_key;
+    a.key = hwb__graph_key(g);
     return a;
 }
 

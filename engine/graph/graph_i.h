@@ -56,6 +56,9 @@ static inline hwb__node *hwb__node_at(const hwb_graph *g, hwb_id id) {
 /* Zeros that meet no other zeros: something to take derivatives for, which then vanishes. */
 hwb_status hwb__graph_own_zeros(hwb_graph *g, hwb_id *out, hwb_dtype dtype, hwb_shape shape);
 
+/* Another one with each call: for attrs.key of a node that is never merged with another. */
+uint64_t hwb__graph_key(hwb_graph *g);
+
 /* True for every node that (transitively) feeds one of `roots`; `mark` has
  * g->count entries and is filled here. */
 void hwb__graph_mark_needed(const hwb_graph *g, int n, const hwb_id *roots, bool *mark);

@@ -40,7 +40,7 @@ typedef struct hwb_attrs {
     hwb_shape shape;
     int64_t lo[HWB_MAX_DIMS], step[HWB_MAX_DIMS]; /* slice, pad */
     double value;                                 /* fill */
-    uint64_t key;                                 /* input, constant: makes the leaf unique */
+    uint64_t key; /* input, constant, allreduce: makes the node unique */
     int32_t perm[HWB_MAX_DIMS];
     int32_t axis;
     uint32_t axes;                                                   /* bit i = axis i */

@@ -195,6 +195,47 @@ static void test_node(void **state) {
     }
 }
 
+/* Two sums whose inputs are the same on rank 0 only, and their derivatives. */
+static void body_coincidence(rank_run *run) {
+    hwb_ctx *ctx = run->ctx;
+    hwb_graph *g;
+    hwb_id x, y[2], z[2], gx, outs[3];
+    hwb_program *p = NULL;
+    hwb_tensor *t[3] = {NULL}, *v = rows(ctx, 1, HWB_F64, run->e.rank, 1, 4);
+    hwb_status st = hwb_graph_new(ctx, &g);
+    if (st == HWB_OK) st = hwb_graph_lift(g, &x, v);
+    for (int i = 0; st == HWB_OK && i < 2; i++) {
+        st = hwb_mul_scalar(g, &y[i], x, 2 + i * run->e.rank);
+        if (st == HWB_OK) st = hwb_allreduce(g, &y[i], y[i], RANKS);
+        if (st == HWB_OK) st = hwb_sum(g, &z[i], y[i], 0, false);
+    }
+    if (st == HWB_OK) st = hwb_vjp(g, 2, z, NULL, 1, &x, &gx);
+    outs[0] = y[0], outs[1] = y[1], outs[2] = gx;
+    if (st == HWB_OK) st = hwb_compile(ctx, &p, g, 3, outs, NULL);
+    if (st == HWB_OK) st = hwb_program_run(ctx, p, t);
+    for (int i = 0; st == HWB_OK && i < 3; i++) run->values[i] = hwb_tensor_get(t[i], 0);
+    for (int i = 0; i < 3; i++) hwb_tensor_release(t[i]);
+    hwb_tensor_release(v);
+    hwb_program_release(p);
+    hwb_graph_release(g);
+    run->status = st;
+}
+
+static void test_coincidence(void **state) {
+    (void)state;
+    static world w;
+    rank_run runs[RANKS];
+    double want[2] = {0, 0};
+    for (int r = 0; r < RANKS; r++)
+        for (int i = 0; i < 2; i++) want[i] += (2 + i * r) * number(1, r * 4);
+    run_ranks(&w, runs, RANKS, body_coincidence, 0);
+    for (int r = 0; r < RANKS; r++) {
+        if (runs[r].status != HWB_OK) fail_msg("rank %d: %s", r, runs[r].message);
+        for (int i = 0; i < 2; i++) assert_near(runs[r].values[i], want[i], 1e-15);
+        assert_near(runs[r].values[2], RANKS * (2 + 2 + r), 1e-15);
+    }
+}
+
 /* ---- order --------------------------------------------------------------------------------------- */
 
 /* Three sums that do not depend on each other, asked for in another order on each rank. */
@@ -310,8 +351,9 @@ static void test_alone(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_derivatives), cmocka_unit_test(test_node),
-        cmocka_unit_test(test_order),       cmocka_unit_test(test_failure),
-        cmocka_unit_test(test_not_finite),  cmocka_unit_test(test_alone),
+        cmocka_unit_test(test_coincidence), cmocka_unit_test(test_order),
+        cmocka_unit_test(test_failure),     cmocka_unit_test(test_not_finite),
+        cmocka_unit_test(test_alone),
     };
     return RUN_TESTS(tests);
 }
