@@ -167,17 +167,19 @@ static void use_avx2(void *state) {
 }
 
 /* Winograd's algorithm: images that are no multiple of its 4x4 tiles, one image,
- * one channel vector and panels of odd length, padding of every kind, layers of so
- * many channels that threads share outputs, a gradient of many slots; the same
+ * one channel vector and panels of odd length, padding of every kind, stride 2, layers of
+ * so many channels that threads share outputs, a gradient of many slots; the same
  * bytes at any thread count; every kind of K and of accumulation. */
 static void winograd(void **state) {
     (void)state;
     skip_without_avx2();
     static const geometry shapes[] = {
-        {6, 16, 9, 9, 16, 3, 1, 1, 1, 1},   {10, 32, 7, 7, 48, 3, 1, 1, 1, 1},
-        {1, 48, 22, 23, 32, 3, 1, 1, 1, 1}, {2, 16, 15, 22, 32, 3, 1, 0, 1, 1},
-        {6, 32, 8, 11, 16, 3, 1, 2, 1, 1},  {1, 16, 56, 56, 16, 3, 1, 1, 1, 1},
-        {8, 144, 8, 8, 128, 3, 1, 1, 1, 1}, {9, 16, 28, 28, 16, 3, 1, 1, 1, 1},
+        {6, 16, 9, 9, 16, 3, 1, 1, 1, 1},    {10, 32, 7, 7, 48, 3, 1, 1, 1, 1},
+        {1, 48, 22, 23, 32, 3, 1, 1, 1, 1},  {2, 16, 15, 22, 32, 3, 1, 0, 1, 1},
+        {6, 32, 8, 11, 16, 3, 1, 2, 1, 1},   {9, 16, 16, 16, 32, 3, 2, 1, 1, 1},
+        {2, 48, 42, 29, 16, 3, 2, 1, 1, 1},  {20, 32, 11, 13, 48, 3, 2, 1, 1, 1},
+        {36, 144, 8, 8, 128, 3, 2, 1, 1, 1}, {1, 16, 56, 56, 16, 3, 1, 1, 1, 1},
+        {8, 144, 8, 8, 128, 3, 1, 1, 1, 1},  {9, 16, 28, 28, 16, 3, 1, 1, 1, 1},
         {30, 32, 4, 4, 32, 3, 1, 1, 1, 1},
     };
     static const hwb_op ops[] = {HWB_OP_CONV, HWB_OP_CONV_BWD_DATA, HWB_OP_CONV_BWD_WEIGHTS};
@@ -188,9 +190,10 @@ static void winograd(void **state) {
             c.exact_threads = true;
             assert_uses(&c, "winograd", true);
             check_kernel(&c);
-            if (i > 4) continue;
+            if (i > 7) continue;
             run_pair(ops[j], &shapes[i], HWB_F32, true, 0, accumulate, use_best);
-            if (i < 2) run_pair(ops[j], &shapes[i], HWB_F32, true, 2, accumulate, use_best);
+            if (i < 2 || i == 5)
+                run_pair(ops[j], &shapes[i], HWB_F32, true, 2, accumulate, use_best);
             run_pair(ops[j], &shapes[i], HWB_F32, true, 0, (accumulate + 1) % 3, use_avx2);
             c.setup = use_avx2;
             check_kernel(&c);
@@ -210,6 +213,7 @@ static void winograd_shared(void **state) {
     (void)state;
     skip_without_avx2();
     static const geometry small = {5, 16, 9, 11, 48, 3, 1, 1, 1, 1};
+    static const geometry strided = {5, 16, 21, 25, 48, 3, 2, 1, 1, 1};
     static const geometry many = {3, 128, 13, 13, 128, 3, 1, 1, 1, 1};
     static const geometry wide = {3, 144, 13, 13, 128, 3, 1, 1, 1, 1};
     static const hwb_op ops[] = {HWB_OP_CONV, HWB_OP_CONV_BWD_DATA, HWB_OP_CONV_BWD_WEIGHTS};
@@ -218,8 +222,9 @@ static void winograd_shared(void **state) {
             int k[4];
             for (int i = 0; i < 4; i++) k[i] = shared >> i & 1 ? 0 : 3;
             if (!(k[0] || k[1]) || !(k[2] || k[3])) continue; /* a term of the result's K */
-            check a = conv_case(ops[j], &small, HWB_F32, true, k[0], k[1], 0);
-            check b = conv_case(ops[j], &small, HWB_F32, true, k[2], k[3], 0);
+            const geometry *g = shared % 4 == 2 ? &strided : &small;
+            check a = conv_case(ops[j], g, HWB_F32, true, k[0], k[1], 0);
+            check b = conv_case(ops[j], g, HWB_F32, true, k[2], k[3], 0);
             a = pair_of(a, &b, (j + shared) % 3);
             a.exact_threads = true;
             a.setup = shared % 2 ? use_avx2 : use_best;

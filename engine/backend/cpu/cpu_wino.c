@@ -1,9 +1,10 @@
 /*
- * cpu_wino.c: 3x3 convolutions of stride 1 by Winograd's algorithm (cpu_wino_i.h),
+ * cpu_wino.c: 3x3 convolutions of stride 1 or 2 by Winograd's algorithm (cpu_wino_i.h),
  * straight on channels-last float32 images, in all three directions.
  *
  *   forward        weights are transformed first, then blocks of tiles
- *   backward-data  is a forward convolution with the weights turned round
+ *   backward-data  is a forward convolution with the weights turned round (of stride 2:
+ *                  four in one)
  *   gradient       sums over tiles in the transformed domain, transformed back once
  *
  * Threads share the tiles of a layer of few channels.  Of one with many, each
@@ -33,7 +34,8 @@ enum {
     MANY = 128 * 128,     /* more weights (of one tap) than that are many */
     SLOT_TILES = 96,      /* least tiles of a slot */
     MAX_SLOTS = 8,
-    GROUP_BYTES = 8 << 20
+    GROUP_BYTES = 8 << 20,
+    BLOCK_BYTES = 512 << 10 /* of a block of stride 2 */
 };
 
 typedef struct wino_kernel {
@@ -52,31 +54,44 @@ typedef struct wino_kernel {
 /* ---- geometry -------------------------------------------------------------- */
 
 static hwb__wino_geom geom_of(const hwb__conv_geom *c) {
-    hwb__wino_geom g = {c->n,  c->h, c->w,         c->c,         c->oh,
-                        c->ow, c->o, c->pad_lo[0], c->pad_lo[1], .block = BLOCK};
-    if (c->op == HWB_OP_CONV_BWD_DATA) {
-        g.h = c->oh, g.w = c->ow, g.c = c->o;
-        g.oh = c->h, g.ow = c->w, g.o = c->c;
-        g.top = 2 - c->pad_lo[0];
-        g.left = 2 - c->pad_lo[1];
-    }
-    g.rows = (g.oh + 3) / 4;
-    g.cols = (g.ow + 3) / 4;
+    bool data = c->op == HWB_OP_CONV_BWD_DATA, plain = c->stride[0] == 1;
+    hwb__wino_geom g = {.kind = plain  ? WINO_PLAIN
+                                : data ? WINO_UP
+                                       : WINO_DOWN,
+                        .n = c->n,
+                        .h = data ? c->oh : c->h,
+                        .w = data ? c->ow : c->w,
+                        .c = data ? c->o : c->c,
+                        .oh = data ? c->h : c->oh,
+                        .ow = data ? c->w : c->ow,
+                        .o = data ? c->c : c->o,
+                        .top = c->pad_lo[0],
+                        .left = c->pad_lo[1]};
+    if (data) g.top = plain ? 2 - g.top : 0;
+    if (data) g.left = plain ? 2 - g.left : 0;
+    g.in_size = plain ? 6 : data ? 5 : 9;
+    g.in_step = g.kind == WINO_DOWN ? 8 : 4;
+    g.out_step = g.kind == WINO_UP ? 8 : 4;
+    g.points = plain ? 36 : 81;
+    g.rows = (g.oh + g.out_step - 1) / g.out_step;
+    g.cols = (g.ow + g.out_step - 1) / g.out_step;
     return g;
 }
 
-/* A tile costs a quarter of its direct multiplications when all of it is needed;
- * fewer than 30 or so do not pay for the transformed weights. */
+/* A tile costs a quarter (of stride 2: 9/16) of its direct multiplications when all of it is
+ * needed; fewer than 30 or so do not pay for the transformed weights. */
 bool hwb__cpu_wino_takes(const hwb__cpu_state *state, const hwb__conv_geom *c) {
     if (!state->wino || c->dtype != HWB_F32 || !c->channels_last || c->groups != 1) return false;
     if (c->c % state->wino->lanes || c->o % state->wino->lanes) return false;
-    for (int i = 0; i < 2; i++)
-        if (c->kernel[i] != 3 || c->stride[i] != 1 || c->dilation[i] != 1 || c->pad_lo[i] > 2 ||
-            c->pad_hi[i] > 2)
+    for (int i = 0; i < 2; i++) {
+        if (c->kernel[i] != 3 || c->dilation[i] != 1 || c->pad_lo[i] > 2 || c->pad_hi[i] > 2)
             return false;
+        if (c->stride[i] != c->stride[0] || c->stride[i] > 2) return false;
+        if (c->stride[i] == 2 && c->pad_lo[i] != 1) return false;
+    }
     hwb__wino_geom g = geom_of(c);
-    int64_t used = g.n * g.oh * g.ow, tiles = hwb__wino_tiles(&g);
-    return used >= 30 * 16 && used >= 8 * tiles;
+    int64_t used = c->n * (g.kind == WINO_UP ? g.oh * g.ow / 4 : g.oh * g.ow);
+    return used >= 30 * 16 && used >= 8 * hwb__wino_tiles(&g);
 }
 
 bool hwb__cpu_wino_after(const hwb__conv_geom *c) {
@@ -145,17 +160,17 @@ static int64_t u_at(const terms *t, int i, int64_t r, int64_t each) {
 /* What the group that follows touches for some pixels and outputs. */
 typedef struct region {
     const hwb__cpu_after *after;
-    int64_t p0, p1, o0, o1;
+    int64_t p0, p1, o0, o1, points;
 } region;
 
 static void bring_region(const void *job, int64_t q) {
     const region *r = job;
-    hwb__cpu_after_bring(r->after, r->p0, r->p1, r->o0, r->o1, q, WINO_POINTS);
+    hwb__cpu_after_bring(r->after, r->p0, r->p1, r->o0, r->o1, q, r->points);
 }
 
 /* The first pixel of tile t, which begins a row of tiles. */
 static int64_t pixel_at(const hwb__wino_geom *g, int64_t t) {
-    return (t / (g->rows * g->cols) * g->oh + t / g->cols % g->rows * 4) * g->ow;
+    return (t / (g->rows * g->cols) * g->oh + t / g->cols % g->rows * g->out_step) * g->ow;
 }
 
 /* Result r of a block, and where it goes. */
@@ -184,7 +199,7 @@ static void forward_tiles(const wino_kernel *k, const terms *t, const float *u, 
         for (int64_t r = 0; r < t->count; r++) {
             int64_t count = end - i < g->block ? end - i : g->block, p0 = pixel_at(g, i);
             int64_t at = t->pixel + r * pixels;
-            region reg = {k->after, at + p0, at + pixel_at(g, i + count), o0, o0 + on};
+            region reg = {k->after, at + p0, at + pixel_at(g, i + count), o0, o0 + on, g->points};
             hwb__wino_job job = job_of(k, t, u, each, r, o0);
             job.next_first = r + 1 < t->count ? i : i + g->block;
             if (k->after)
@@ -359,6 +374,17 @@ static int64_t choose_group(const wino_kernel *k) {
     return most < 1 ? 1 : most < k->conv.loops ? most : k->conv.loops;
 }
 
+/* Tiles of a block of n terms and `on` outputs. */
+static int64_t choose_block(const wino_kernel *k, int64_t n, int64_t on) {
+    const hwb__wino_geom *g = &k->geom;
+    bool gradient = k->conv.op == HWB_OP_CONV_BWD_WEIGHTS;
+    if (g->kind == WINO_PLAIN)
+        return (gradient && k->wide ? GRADIENT_BLOCK : BLOCK) / (gradient ? n : 1);
+    int64_t tile = g->points * (n * g->c + (gradient ? n : 1) * on) * (int64_t)sizeof(float);
+    int64_t block = BLOCK_BYTES / tile / 8 * 8;
+    return block < 8 ? 8 : block > BLOCK ? BLOCK : block;
+}
+
 static void plan(wino_kernel *k) {
     hwb__wino_geom *g = &k->geom;
     bool gradient = k->conv.op == HWB_OP_CONV_BWD_WEIGHTS;
@@ -366,17 +392,16 @@ static void plan(wino_kernel *k) {
     k->wide = g->c * g->o > MANY && g->o >= 2 * WIDE;
     k->slots = 1;
     if (gradient && !k->wide) k->slots = choose_slots(g);
-    if (gradient && k->wide) g->block = GRADIENT_BLOCK;
-    if (gradient) g->block /= n;
     k->group = choose_group(k);
     int64_t tiles = (hwb__wino_tiles(g) + 7) / 8 * 8, on = k->wide ? width_at(g, 0) : g->o;
+    g->block = choose_block(k, n, on);
     if (g->block > tiles) g->block = tiles;
     if (k->conv.after) g->block = g->cols * (g->block > g->cols ? g->block / g->cols : 1);
     int64_t each = hwb__wino_weights(g, on);
     k->v_at = k->wide ? (gradient ? 1 : n) * each : 0;
     k->m_at = k->v_at + n * hwb__wino_block(g, g->c);
     k->strip_at = k->m_at + (gradient ? n : 1) * hwb__wino_block(g, on);
-    k->own = k->strip_at + (k->conv.after ? 16 * g->block * on : 0);
+    k->own = k->strip_at + (k->conv.after ? g->out_step * g->out_step * g->block * on : 0);
     k->own_at = k->wide ? 0 : gradient ? k->slots * k->group * each : n * k->group * each;
 }
 
@@ -396,8 +421,9 @@ hwb_status hwb__cpu_wino_prepare(hwb_ctx *ctx, hwb__cpu_state *state, hwb__cpu_k
     size_t bytes = (size_t)k->after_at * sizeof(float);
     hwb_status status = HWB_OK;
     if (conv->after)
-        status = hwb__cpu_after_new(ctx, state, &k->after, conv->after, 4 * k->geom.ow,
-                                    k->wide ? WIDE : k->geom.o, base->threads);
+        status =
+            hwb__cpu_after_new(ctx, state, &k->after, conv->after, k->geom.out_step * k->geom.ow,
+                               k->wide ? WIDE : k->geom.o, base->threads);
     if (k->after) bytes += hwb__cpu_after_scratch(k->after);
     if (status == HWB_OK) status = hwb__cpu_reserve(ctx, state, bytes);
     if (status == HWB_OK) *out = base;

@@ -39,21 +39,15 @@ INLINE void store(float *p, vec v) {
 
 static const float a = 0.625f, b = 1.5f, aa = 0.390625f, bb = 2.25f;
 static const float aaa = 0.244140625f, bbb = 3.375f, aabb = 0.87890625f, sum2 = 2.640625f;
-static const float abb = 1.40625f, baa = 0.5859375f;
 
 /* ---- one-dimensional transforms -------------------------------------------- */
 
-/* Two rows of B' at a time, as they share their terms: (v, w) = p +- q. */
-INLINE void image_a(vec d1, vec d2, vec d3, vec d4, vec *v, vec *w) {
-    vec p = d4 - bb * d2, q = a * d3 - abb * d1;
-    *v = p + q;
-    *w = p - q;
-}
-
-INLINE void image_b(vec d1, vec d2, vec d3, vec d4, vec *v, vec *w) {
-    vec p = d4 - aa * d2, q = b * d3 - baa * d1;
-    *v = p + q;
-    *w = p - q;
+/* The two rows of B' of points q and -q, as they share their terms, with r the other
+ * point: (v, w) = s +- t. */
+INLINE void image_pair(float q, float r, vec d1, vec d2, vec d3, vec d4, vec *v, vec *w) {
+    vec s = d4 - (r * r) * d2, t = q * d3 - (q * r * r) * d1;
+    *v = s + t;
+    *w = s - t;
 }
 
 INLINE vec image_end(vec d0, vec d2, vec d4) {
@@ -63,10 +57,10 @@ INLINE vec image_end(vec d0, vec d2, vec d4) {
 INLINE void image_row(const vec d[6], float *to, int64_t step) {
     vec v, w;
     store(to, image_end(d[0], d[2], d[4]));
-    image_a(d[1], d[2], d[3], d[4], &v, &w);
+    image_pair(a, b, d[1], d[2], d[3], d[4], &v, &w);
     store(to + step, v);
     store(to + 2 * step, w);
-    image_b(d[1], d[2], d[3], d[4], &v, &w);
+    image_pair(b, a, d[1], d[2], d[3], d[4], &v, &w);
     store(to + 3 * step, v);
     store(to + 4 * step, w);
     store(to + 5 * step, image_end(d[1], d[3], d[5]));
@@ -82,25 +76,19 @@ INLINE void result_column(const vec m[6], vec y[4]) {
 }
 
 /* Two rows of A likewise, and a whole row of results of it. */
-INLINE void adjoint_a(vec y0, vec y1, vec y2, vec y3, vec *v, vec *w) {
-    vec p = y0 + aa * y2, q = a * y1 + aaa * y3;
-    *v = p + q;
-    *w = p - q;
-}
-
-INLINE void adjoint_b(vec y0, vec y1, vec y2, vec y3, vec *v, vec *w) {
-    vec p = y0 + bb * y2, q = b * y1 + bbb * y3;
-    *v = p + q;
-    *w = p - q;
+INLINE void adjoint_pair(float q, vec y0, vec y1, vec y2, vec y3, vec *v, vec *w) {
+    vec s = y0 + (q * q) * y2, t = q * y1 + (q * q * q) * y3;
+    *v = s + t;
+    *w = s - t;
 }
 
 INLINE void adjoint_row(const vec y[4], float *to, int64_t step) {
     vec v, w;
     store(to, y[0]);
-    adjoint_a(y[0], y[1], y[2], y[3], &v, &w);
+    adjoint_pair(a, y[0], y[1], y[2], y[3], &v, &w);
     store(to + step, v);
     store(to + 2 * step, w);
-    adjoint_b(y[0], y[1], y[2], y[3], &v, &w);
+    adjoint_pair(b, y[0], y[1], y[2], y[3], &v, &w);
     store(to + 3 * step, v);
     store(to + 4 * step, w);
     store(to + 5 * step, y[3]);
@@ -130,14 +118,13 @@ INLINE void gradient_column(const vec s[6], vec w[3]) {
 
 /* ---- tiles ----------------------------------------------------------------- */
 
-/* A tile of an image [h,w,c] whose corner may lie outside. */
 typedef struct tile {
-    int64_t image, row, col;
+    int64_t image, row, col; /* among the tiles of the image */
 } tile;
 
 INLINE tile tile_at(const hwb__wino_geom *g, int64_t t) {
     int64_t in_image = g->rows * g->cols, r = t % in_image;
-    return (tile){t / in_image, 4 * (r / g->cols), 4 * (r % g->cols)};
+    return (tile){t / in_image, r / g->cols, r % g->cols};
 }
 
 /* The size x size pixels from (row, col), one vector each, zeros outside. */
@@ -162,34 +149,13 @@ INLINE void image_tile(const float *from, int64_t down, int64_t right, float *to
     }
     image_row(r, to, step);
     image_row(s, to + 30 * step, step);
-    UNROLL for (int j = 0; j < 6; j++) image_a(X(1), X(2), X(3), X(4), &r[j], &s[j]);
+    UNROLL for (int j = 0; j < 6; j++) image_pair(a, b, X(1), X(2), X(3), X(4), &r[j], &s[j]);
     image_row(r, to + 6 * step, step);
     image_row(s, to + 12 * step, step);
-    UNROLL for (int j = 0; j < 6; j++) image_b(X(1), X(2), X(3), X(4), &r[j], &s[j]);
+    UNROLL for (int j = 0; j < 6; j++) image_pair(b, a, X(1), X(2), X(3), X(4), &r[j], &s[j]);
     image_row(r, to + 18 * step, step);
     image_row(s, to + 24 * step, step);
 #undef X
-}
-
-/* v[36][block,c] of `count` tiles from the first */
-static void image_block(const hwb__wino_geom *g, const float *in, int64_t first, int64_t count,
-                        float *v) {
-    int64_t c = g->c, step = g->block * c + 16;
-    float edge[36 * WINO_LANES] __attribute__((aligned(64)));
-    for (int64_t t = 0; t < count; t++) {
-        tile p = tile_at(g, first + t);
-        const float *image = in + p.image * g->h * g->w * c;
-        int64_t row = p.row - g->top, col = p.col - g->left;
-        bool inside = row >= 0 && col >= 0 && row + 6 <= g->h && col + 6 <= g->w;
-        for (int64_t k = 0; k < c; k += L) {
-            if (inside) {
-                image_tile(image + (row * g->w + col) * c + k, g->w * c, c, v + t * c + k, step);
-                continue;
-            }
-            cut(image + k, g->h, g->w, c, row, col, 6, edge);
-            image_tile(edge, 6 * L, L, v + t * c + k, step);
-        }
-    }
 }
 
 /* A y A' of one vector of channels: two rows at a time, so that all stays in registers */
@@ -198,10 +164,10 @@ INLINE void adjoint_tile(const float *from, int64_t down, int64_t right, float *
     vec r[4], s[4];
     UNROLL for (int j = 0; j < 4; j++) r[j] = Y(0);
     adjoint_row(r, to, step);
-    UNROLL for (int j = 0; j < 4; j++) adjoint_a(Y(0), Y(1), Y(2), Y(3), &r[j], &s[j]);
+    UNROLL for (int j = 0; j < 4; j++) adjoint_pair(a, Y(0), Y(1), Y(2), Y(3), &r[j], &s[j]);
     adjoint_row(r, to + 6 * step, step);
     adjoint_row(s, to + 12 * step, step);
-    UNROLL for (int j = 0; j < 4; j++) adjoint_b(Y(0), Y(1), Y(2), Y(3), &r[j], &s[j]);
+    UNROLL for (int j = 0; j < 4; j++) adjoint_pair(b, Y(0), Y(1), Y(2), Y(3), &r[j], &s[j]);
     adjoint_row(r, to + 18 * step, step);
     adjoint_row(s, to + 24 * step, step);
     UNROLL for (int j = 0; j < 4; j++) r[j] = Y(3);
@@ -209,30 +175,25 @@ INLINE void adjoint_tile(const float *from, int64_t down, int64_t right, float *
 #undef Y
 }
 
-/* z[36][block,on] of outputs o0.. */
-static void adjoint_block(const hwb__wino_geom *g, const float *out, int64_t first, int64_t count,
-                          int64_t o0, int64_t on, float *z) {
-    int64_t step = g->block * on + 16, o = g->o;
-    float edge[16 * WINO_LANES] __attribute__((aligned(64)));
-    for (int64_t t = 0; t < count; t++) {
-        tile p = tile_at(g, first + t);
-        const float *image = out + p.image * g->oh * g->ow * o + o0;
-        bool inside = p.row + 4 <= g->oh && p.col + 4 <= g->ow;
-        for (int64_t k = 0; k < on; k += L) {
-            if (inside) {
-                adjoint_tile(image + (p.row * g->ow + p.col) * o + k, g->ow * o, o, z + t * on + k,
-                             step);
-                continue;
-            }
-            cut(image + k, g->oh, g->ow, o, p.row, p.col, 4, edge);
-            adjoint_tile(edge, 4 * L, L, z + t * on + k, step);
-        }
-    }
+/* Where results of a tile go, a vector each: those of the first `high` rows and `wide`
+ * columns, or all. */
+typedef struct place {
+    float *out;
+    const float *more;   /* what is added, or NULL */
+    int64_t right, down; /* from one pixel to the next, in out */
+    int64_t more_right, more_down;
+    int64_t high, wide;
+} place;
+
+INLINE void give(const place *p, bool whole, int i, int j, vec y) {
+    if (!whole && (i >= p->high || j >= p->wide)) return;
+    const float *more = p->more + i * p->more_down + j * p->more_right;
+    store(p->out + i * p->down + j * p->right, p->more ? load(more) + y : y);
 }
 
-/* A' m A of one vector of channels, as rows of results */
-INLINE void result_tile(const float *from, int64_t step, vec y[4][4]) {
-    vec r[6][4];
+/* A' m A of one vector of channels */
+INLINE void result_tile(const float *from, int64_t step, const place *p, bool whole) {
+    vec r[6][4], y[4];
     UNROLL for (int j = 0; j < 6; j++) {
         vec m[6];
         UNROLL for (int i = 0; i < 6; i++) m[i] = load(from + (6 * i + j) * step);
@@ -241,38 +202,131 @@ INLINE void result_tile(const float *from, int64_t step, vec y[4][4]) {
     UNROLL for (int i = 0; i < 4; i++) {
         vec m[6];
         UNROLL for (int j = 0; j < 6; j++) m[j] = r[j][i];
-        result_column(m, y[i]);
+        result_column(m, y);
+        UNROLL for (int j = 0; j < 4; j++) give(p, whole, i, j, y[j]);
     }
 }
 
-/* results of outputs o0.. of `count` tiles = A' m A (+ more) */
-static void result_block(const hwb__wino_geom *g, const float *m, const hwb__wino_result *r,
-                         int64_t first, int64_t count, int64_t o0, int64_t on) {
-    int64_t step = g->block * on + 16, o = g->o, n = r->width;
+#include "backend/cpu/cpu_wino_stride_body.h"
+
+/* ---- blocks of tiles --------------------------------------------------------- */
+
+/* One vector of channels of a tile of images (adjoint: of adjoints of a gradient). */
+INLINE void transform(hwb__wino_kind kind, bool adjoint, const float *from, int64_t down,
+                      int64_t right, float *to, int64_t step) {
+    if (adjoint && kind == WINO_PLAIN) adjoint_tile(from, down, right, to, step);
+    else if (adjoint) adjoint_down_tile(from, down, right, to, step);
+    else if (kind == WINO_PLAIN) image_tile(from, down, right, to, step);
+    else if (kind == WINO_DOWN) down_tile(from, down, right, to, step);
+    else up_tile(from, down, right, to, step);
+}
+
+/* Images [h,w,all] as tiles of size x size pixels, `step` apart. */
+typedef struct source {
+    const float *image;
+    int64_t h, w, all, size, step, top, left;
+} source;
+
+/* to[points][block,c] of c channels of `count` tiles from the first; kind, adjoint: constants */
+INLINE void transform_block(const hwb__wino_geom *g, hwb__wino_kind kind, bool adjoint,
+                            const source *s, int64_t first, int64_t count, int64_t c, float *to) {
+    int64_t step = g->block * c + 16;
+    const int size = kind == WINO_DOWN && !adjoint ? 9 : adjoint ? 4 : kind == WINO_UP ? 5 : 6;
+    float edge[81 * WINO_LANES] __attribute__((aligned(64)));
     for (int64_t t = 0; t < count; t++) {
         tile p = tile_at(g, first + t);
-        int64_t pixel = (p.image * g->oh + p.row) * g->ow + p.col;
-        float *out = r->out + (pixel - r->pixel) * n;
-        const float *more = r->more ? r->more + pixel * o + o0 : NULL;
-        int64_t high = g->oh - p.row < 4 ? g->oh - p.row : 4;
-        int64_t wide = g->ow - p.col < 4 ? g->ow - p.col : 4;
-        for (int64_t k = 0; k < on; k += L) {
-            vec y[4][4];
-            result_tile(m + t * on + k, step, y);
-            if (high == 4 && wide == 4) {
-                UNROLL for (int i = 0; i < 4; i++) UNROLL for (int j = 0; j < 4; j++) {
-                    int64_t q = i * g->ow + j;
-                    store(out + q * n + k, more ? load(more + q * o + k) + y[i][j] : y[i][j]);
-                }
+        const float *image = s->image + p.image * s->h * s->w * s->all;
+        int64_t row = p.row * s->step - s->top, col = p.col * s->step - s->left;
+        bool inside = row >= 0 && col >= 0 && row + size <= s->h && col + size <= s->w;
+        for (int64_t k = 0; k < c; k += L) {
+            float *points = to + t * c + k;
+            if (inside) {
+                const float *from = image + (row * s->w + col) * s->all + k;
+                transform(kind, adjoint, from, s->w * s->all, s->all, points, step);
                 continue;
             }
-            for (int64_t i = 0; i < high; i++)
-                for (int64_t j = 0; j < wide; j++) {
-                    int64_t q = i * g->ow + j;
-                    store(out + q * n + k, more ? load(more + q * o + k) + y[i][j] : y[i][j]);
-                }
+            cut(image + k, s->h, s->w, s->all, row, col, size, edge);
+            transform(kind, adjoint, edge, size * L, L, points, step);
         }
     }
+}
+
+/* One function a kind, so that none takes registers or inlining from another. */
+#define TRANSFORM(name, kind, adjoint)                                                             \
+    static __attribute__((noinline)) void name(const hwb__wino_geom *g, const source *s,           \
+                                               int64_t first, int64_t count, int64_t c,            \
+                                               float *to) {                                        \
+        transform_block(g, kind, adjoint, s, first, count, c, to);                                 \
+    }
+TRANSFORM(plain_images, WINO_PLAIN, false)
+TRANSFORM(down_images, WINO_DOWN, false)
+TRANSFORM(up_images, WINO_UP, false)
+TRANSFORM(plain_adjoints, WINO_PLAIN, true)
+TRANSFORM(down_adjoints, WINO_DOWN, true)
+
+/* v of images */
+static void image_block(const hwb__wino_geom *g, const float *in, int64_t first, int64_t count,
+                        float *v) {
+    source s = {in, g->h, g->w, g->c, g->in_size, g->in_step, g->top, g->left};
+    (g->kind == WINO_PLAIN  ? plain_images
+     : g->kind == WINO_DOWN ? down_images
+                            : up_images)(g, &s, first, count, g->c, v);
+}
+
+/* z of outputs o0.. */
+static void adjoint_block(const hwb__wino_geom *g, const float *out, int64_t first, int64_t count,
+                          int64_t o0, int64_t on, float *z) {
+    source s = {out + o0, g->oh, g->ow, g->o, g->out_step, g->out_step, 0, 0};
+    (g->kind == WINO_PLAIN ? plain_adjoints : down_adjoints)(g, &s, first, count, on, z);
+}
+
+INLINE void result_of(hwb__wino_kind kind, const float *from, int64_t step, const place *p,
+                      bool whole) {
+    if (kind == WINO_PLAIN) result_tile(from, step, p, whole);
+    else if (kind == WINO_DOWN) result_down_tile(from, step, p, whole);
+    else result_up_tile(from, step, p, whole);
+}
+
+/* results of outputs o0.. of `count` tiles (+ more); kind: a constant */
+INLINE void result_blocks(const hwb__wino_geom *g, hwb__wino_kind kind, const float *m,
+                          const hwb__wino_result *r, int64_t first, int64_t count, int64_t o0,
+                          int64_t on) {
+    int64_t step = g->block * on + 16, o = g->o, n = r->width, size = g->out_step;
+    for (int64_t t = 0; t < count; t++) {
+        tile p = tile_at(g, first + t);
+        int64_t row = p.row * size, col = p.col * size;
+        int64_t pixel = (p.image * g->oh + row) * g->ow + col;
+        place to = {.right = n,
+                    .down = g->ow * n,
+                    .more_right = o,
+                    .more_down = g->ow * o,
+                    .high = g->oh - row,
+                    .wide = g->ow - col};
+        bool whole = to.high >= size && to.wide >= size;
+        for (int64_t k = 0; k < on; k += L) {
+            to.out = r->out + (pixel - r->pixel) * n + k;
+            to.more = r->more ? r->more + pixel * o + o0 + k : NULL;
+            if (whole) result_of(kind, m + t * on + k, step, &to, true);
+            else result_of(kind, m + t * on + k, step, &to, false);
+        }
+    }
+}
+
+#define RESULT(name, kind)                                                                         \
+    static __attribute__((noinline)) void name(const hwb__wino_geom *g, const float *m,            \
+                                               const hwb__wino_result *r, int64_t first,           \
+                                               int64_t count, int64_t o0, int64_t on) {            \
+        result_blocks(g, kind, m, r, first, count, o0, on);                                        \
+    }
+RESULT(plain_results, WINO_PLAIN)
+RESULT(down_results, WINO_DOWN)
+RESULT(up_results, WINO_UP)
+
+static void result_block(const hwb__wino_geom *g, const float *m, const hwb__wino_result *r,
+                         int64_t first, int64_t count, int64_t o0, int64_t on) {
+    (g->kind == WINO_PLAIN  ? plain_results
+     : g->kind == WINO_DOWN ? down_results
+                            : up_results)(g, m, r, first, count, o0, on);
 }
 
 /* ---- matrix products --------------------------------------------------------- */
@@ -308,30 +362,46 @@ INLINE void product(int rows, int cols, int64_t depth, const factors *f, int64_t
     }
 }
 
-/* Memory that is wanted soon: brought into the second-level cache in 36 portions
- * while the processor multiplies, as it does not foresee these patterns itself. */
+/* Memory that is wanted soon: brought into the second-level cache in as many portions as
+ * there are points while the processor multiplies, as it does not foresee these patterns itself. */
 typedef struct soon {
     const char *from;
     int64_t lines;
 } soon;
 
-/* Rows row..row+high-1 of `count` tiles from the first, of images [h,w,c]. */
-INLINE soon rows_soon(const hwb__wino_geom *g, const float *image, int64_t h, int64_t w, int64_t c,
-                      int64_t first, int64_t count, int64_t row, int64_t high) {
+/* Rows of `count` tiles from the first. */
+INLINE soon rows_soon(const hwb__wino_geom *g, const source *s, int64_t first, int64_t count) {
     int64_t left = hwb__wino_tiles(g) - first;
     if (count > left) count = left;
-    if (!image || count <= 0) return (soon){NULL, 0};
+    if (!s->image || count <= 0) return (soon){NULL, 0};
     tile p = tile_at(g, first), q = tile_at(g, first + count - 1);
-    int64_t from = p.row + row < 0 ? 0 : p.row + row, to = q.row + row + high;
-    from = (p.image * h + from) * w * c;
-    to = (q.image * h + (to < h ? to : h)) * w * c;
-    return (soon){(const char *)(image + from), (to - from) / 16};
+    int64_t from = p.row * s->step - s->top, to = q.row * s->step - s->top + s->size;
+    from = (p.image * s->h + (from < 0 ? 0 : from)) * s->w * s->all;
+    to = (q.image * s->h + (to < s->h ? to : s->h)) * s->w * s->all;
+    return (soon){(const char *)(s->image + from), (to - from) / 16};
 }
 
-INLINE void bring(const soon *r, int64_t portion) {
-    int64_t end = r->lines * (portion + 1) / WINO_POINTS;
-    for (int64_t i = r->lines * portion / WINO_POINTS; i < end; i++)
+INLINE soon images_soon(const hwb__wino_geom *g, const float *in, int64_t first, int64_t count) {
+    source s = {in, g->h, g->w, g->c, g->in_size, g->in_step, g->top, g->left};
+    return rows_soon(g, &s, first, count);
+}
+
+INLINE soon results_soon(const hwb__wino_geom *g, const float *out, int64_t first, int64_t count) {
+    source s = {out, g->oh, g->ow, g->o, g->out_step, g->out_step, 0, 0};
+    return rows_soon(g, &s, first, count);
+}
+
+INLINE void bring(const hwb__wino_geom *g, const soon *r, int64_t portion) {
+    int64_t end = r->lines * (portion + 1) / g->points;
+    for (int64_t i = r->lines * portion / g->points; i < end; i++)
         __builtin_prefetch(r->from + 64 * i, 0, 2);
+}
+
+/* Which weights belong to point q. */
+INLINE int64_t weights_of(const hwb__wino_geom *g, int64_t q) {
+    if (g->kind == WINO_PLAIN) return q;
+    int64_t i = q / PHASES, j = q % PHASES;
+    return 6 * (i < 5 ? i : 5) + (j < 5 ? j : 5);
 }
 
 /* m[t,j] = v[t,c] panel[c,j] of `count` tiles; cols vectors j */
@@ -353,22 +423,20 @@ static void forward(const hwb__wino_geom *g, const hwb__wino_job *job, int64_t f
     const hwb__wino_result *to = &job->to;
     bool in_place = to->more && to->out == to->more + o0;
     factors f = {.n = job->terms};
-    soon wanted[4] = {rows_soon(g, to->more, g->oh, g->ow, g->o, first, count, 0, 4),
-                      rows_soon(g, to->bring || in_place ? NULL : to->out, g->oh, g->ow, g->o,
-                                first, count, 0, 4)};
+    soon wanted[4] = {results_soon(g, to->more, first, count),
+                      results_soon(g, to->bring || in_place ? NULL : to->out, first, count)};
     for (int i = 0; i < f.n; i++) {
         float *vi = v + i * hwb__wino_block(g, c);
         f.x[i] = vi;
         f.y[i] = job->u[i];
         if (job->in[i]) image_block(g, job->in[i], first, count, vi);
-        wanted[2 + i] =
-            rows_soon(g, job->next[i], g->h, g->w, c, job->next_first, count, -g->top, 6);
+        wanted[2 + i] = images_soon(g, job->next[i], job->next_first, count);
     }
-    for (int64_t q = 0; q < WINO_POINTS; q++) {
-        for (int i = 0; i < 2 + f.n; i++) bring(&wanted[i], q);
+    for (int64_t q = 0; q < g->points; q++) {
+        for (int i = 0; i < 2 + f.n; i++) bring(g, &wanted[i], q);
         if (to->bring) to->bring(to->job, q);
         for (int64_t j = 0; j < on; j += PANEL) {
-            int64_t u_at = q * (c * on + 16) + j * c;
+            int64_t u_at = weights_of(g, q) * (c * on + 16) + j * c;
             float *sums = m + q * m_step + j;
             if (on - j > L) forward_panel(2, count, c, &f, q * v_step, u_at, sums, on);
             else forward_panel(1, count, c, &f, q * v_step, u_at, sums, on);
@@ -390,21 +458,20 @@ static void gradient(const hwb__wino_geom *g, const hwb__wino_sum *job, int64_t 
         f.y[i] = zi;
         if (job->in[i]) image_block(g, job->in[i], first, count, vi);
         if (job->out[i]) adjoint_block(g, job->out[i], first, count, o0, on, zi);
-        wanted[i] =
-            rows_soon(g, job->next_in[i], g->h, g->w, c, job->next_first, count, -g->top, 6);
-        wanted[f.n + i] =
-            rows_soon(g, job->next_out[i], g->oh, g->ow, g->o, job->next_first, count, 0, 4);
+        wanted[i] = images_soon(g, job->next_in[i], job->next_first, count);
+        wanted[f.n + i] = results_soon(g, job->next_out[i], job->next_first, count);
     }
-    for (int64_t q = 0; q < WINO_POINTS; q++) {
-        for (int i = 0; i < 2 * f.n; i++) bring(&wanted[i], q);
+    for (int64_t q = 0; q < g->points; q++) {
+        bool more = add || (g->kind != WINO_PLAIN && (q / PHASES > 5 || q % PHASES > 5));
+        for (int i = 0; i < 2 * f.n; i++) bring(g, &wanted[i], q);
         for (int64_t j = 0; j < on; j += PANEL)
             for (int64_t i = 0; i < c; i += WINO_ROWS) {
                 int64_t x_at = q * v_step + i, y_at = q * z_step + j;
-                float *panel = s + q * s_step + j * c;
+                float *panel = s + weights_of(g, q) * s_step + j * c;
                 if (on - j > L)
                     product(WINO_ROWS, 2, count, &f, x_at, 1, c, y_at, on, panel + i * PANEL, PANEL,
-                            add);
-                else product(WINO_ROWS, 1, count, &f, x_at, 1, c, y_at, on, panel + i * L, L, add);
+                            more);
+                else product(WINO_ROWS, 1, count, &f, x_at, 1, c, y_at, on, panel + i * L, L, more);
             }
     }
 }
@@ -433,6 +500,16 @@ INLINE void read_square(const float *w, int64_t c, int64_t o, bool turned, int64
         }
 }
 
+INLINE void weight_points(const hwb__wino_geom *g, vec w0, vec w1, vec w2, vec u[6]) {
+    if (g->kind == WINO_PLAIN) weight_column(w0, w1, w2, u);
+    else weight_halves(w0, w1, w2, u);
+}
+
+INLINE void gradient_points(const hwb__wino_geom *g, const vec s[6], vec w[3]) {
+    if (g->kind == WINO_PLAIN) gradient_column(s, w);
+    else gradient_halves(s, w);
+}
+
 static void weights(const hwb__wino_geom *g, const float *w, bool turned, int64_t o0, int64_t on,
                     int64_t j0, int64_t j1, float *u) {
     int64_t c = g->c, step = c * on + 16;
@@ -443,19 +520,19 @@ static void weights(const hwb__wino_geom *g, const float *w, bool turned, int64_
             float(*tap)[WINO_LANES] = q.tap[i % L];
             vec r[3][6];
             UNROLL for (int k = 0; k < 3; k++)
-                weight_column(load(tap[k]), load(tap[3 + k]), load(tap[6 + k]), r[k]);
+                weight_points(g, load(tap[k]), load(tap[3 + k]), load(tap[6 + k]), r[k]);
             float *to = u + weight_at(c, on, i, j);
             UNROLL for (int k = 0; k < 6; k++) {
                 vec x[6];
-                weight_column(r[0][k], r[1][k], r[2][k], x);
+                weight_points(g, r[0][k], r[1][k], r[2][k], x);
                 UNROLL for (int p = 0; p < 6; p++) store(to + (6 * k + p) * step, x[p]);
             }
         }
 }
 
 /* G' s G of one vector of outputs, s summed over the slots */
-INLINE void gradient_tile(const float *s, int64_t step, int64_t slots, int64_t slot_step,
-                          float tap[9][WINO_LANES]) {
+INLINE void gradient_tile(const hwb__wino_geom *g, const float *s, int64_t step, int64_t slots,
+                          int64_t slot_step, float tap[9][WINO_LANES]) {
     vec r[6][3];
     for (int j = 0; j < 6; j++) {
         vec x[6];
@@ -464,12 +541,12 @@ INLINE void gradient_tile(const float *s, int64_t step, int64_t slots, int64_t s
             for (int64_t k = 1; k < slots; k++)
                 x[i] += load(s + k * slot_step + (6 * i + j) * step);
         }
-        gradient_column(x, r[j]);
+        gradient_points(g, x, r[j]);
     }
     UNROLL for (int i = 0; i < 3; i++) {
         vec x[6], y[3];
         UNROLL for (int j = 0; j < 6; j++) x[j] = r[j][i];
-        gradient_column(x, y);
+        gradient_points(g, x, y);
         UNROLL for (int j = 0; j < 3; j++) store(tap[3 * i + j], y[j]);
     }
 }
@@ -481,7 +558,7 @@ static void finish(const hwb__wino_geom *g, const float *s, int64_t slots, int64
     for (int64_t j = 0; j < on; j += L)
         for (int64_t i0 = c0; i0 < c1; i0 += L) {
             for (int64_t i = 0; i < L; i++)
-                gradient_tile(s + weight_at(c, on, i0 + i, j), step, slots, slot_step, q.tap[i]);
+                gradient_tile(g, s + weight_at(c, on, i0 + i, j), step, slots, slot_step, q.tap[i]);
             for (int64_t l = 0; l < L; l++)
                 for (int64_t i = 0; i < L; i++)
                     for (int64_t t = 0; t < 9; t++) {

@@ -11,6 +11,10 @@
  *
  *   forward   m[t,o] = v[t,c] u[c,o]        gradient  s[c,o] = v[t,c]' z[t,o]
  *
+ * Stride 2 is a sum of convolutions of two and of one weight an axis
+ * (cpu_wino_stride_body.h): 81 points of 36 different weights, of 9x9 pixels to 4x4
+ * results or, backward, of 5x5 adjoints to 8x8 pixels.
+ *
  * Interpolation points 0, +-5/8, +-3/2, infinity: they round half as much as
  * 0, +-1, +-2 (measured), and their squares are exact.
  */
@@ -21,15 +25,26 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* out[n,oh,ow,o] = in[n,h,w,c] * w, 3x3, stride 1; top and left: padding.  Of
- * the gradient, in and out are both read. */
+typedef enum hwb__wino_kind {
+    WINO_PLAIN, /* stride 1 */
+    WINO_DOWN,  /* stride 2, its gradient too */
+    WINO_UP     /* backward-data of stride 2 with one row and column of padding */
+} hwb__wino_kind;
+
+/* out[n,oh,ow,o] = in[n,h,w,c] * w, 3x3; top and left: padding.  Of the gradient, in
+ * and out are both read. */
 typedef struct hwb__wino_geom {
+    hwb__wino_kind kind;
     int64_t n, h, w, c, oh, ow, o, top, left;
-    int64_t rows, cols; /* tiles of an image */
-    int64_t block;      /* tiles that are transformed, multiplied and transformed back in cache */
+    int64_t rows, cols; /* tiles of an image, tile (i,j) of */
+    int64_t in_size;    /* pixels from in_step (i,j) - (top,left) on */
+    int64_t in_step;
+    int64_t out_step; /* and of as many results from out_step (i,j) on */
+    int64_t points;   /* of a tile */
+    int64_t block;    /* tiles that are transformed, multiplied and transformed back in cache */
 } hwb__wino_geom;
 
-enum { WINO_POINTS = 36 };
+enum { WINO_WEIGHTS = 36 };
 
 static inline int64_t hwb__wino_tiles(const hwb__wino_geom *g) {
     return g->n * g->rows * g->cols;
@@ -40,12 +55,12 @@ static inline int64_t hwb__wino_tiles(const hwb__wino_geom *g) {
  * The matrices lie a cache line more apart than they are long, so that their
  * equal elements do not compete for the same lines of a cache. */
 static inline int64_t hwb__wino_weights(const hwb__wino_geom *g, int64_t on) {
-    return WINO_POINTS * (g->c * on + 16);
+    return WINO_WEIGHTS * (g->c * on + 16);
 }
 
-/* Floats of a transformed block of tiles [36][block,channels]. */
+/* Floats of a transformed block of tiles [points][block,channels]. */
 static inline int64_t hwb__wino_block(const hwb__wino_geom *g, int64_t channels) {
-    return WINO_POINTS * (g->block * channels + 16);
+    return g->points * (g->block * channels + 16);
 }
 
 /* Where forward results go: out[(p - pixel) width + j] is pixel p of output o0 + j. */
@@ -53,7 +68,7 @@ typedef struct hwb__wino_result {
     const float *more; /* whole images that are added, or NULL */
     float *out;
     int64_t pixel, width;
-    /* brings portion q of WINO_POINTS of what is touched when the block is done; NULL: out's
+    /* brings portion q of the points of what is touched when the block is done; NULL: out's
      * rows are brought */
     void (*bring)(const void *job, int64_t q);
     const void *job;
