@@ -192,13 +192,14 @@ static void text_of(hwb__cuda_text *t, const hwb__cuda_group *g, const hwb__cuda
 
 /* ---- adding the parts ----------------------------------------------------------------- */
 
-/* Sum blockIdx.y of the pass: threads lie along the parts. */
+/* Sum blockIdx.y of the pass: threads lie along the parts.  p.out[blockIdx.y] would make a
+ * local copy of an argument that is no __grid_constant__. */
 static void finish_text(hwb__cuda_text *t, const hwb__cuda_group *g, const char *type,
                         const hwb__cuda_tiling *tiling) {
     hwb__cuda_say(t,
                   "typedef struct %s params;\ntypedef %s A;\ntypedef u64 I;\n"
                   "extern \"C\" __global__ void __launch_bounds__(256) "
-                  "hwb_kernel(const params p) {\n__shared__ A sum[256];\n",
+                  "hwb_kernel(const __grid_constant__ params p) {\n__shared__ A sum[256];\n",
                   HWB__CUDA_TEXT(HWB__CUDA_FINISH_PARAMS), g->acc);
     hwb__cuda_emit_tile_index(t, tiling);
     hwb__cuda_say(t,

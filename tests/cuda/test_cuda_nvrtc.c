@@ -10,13 +10,15 @@
 
 #include "cuda_i.h"
 
+#include <elf.h>
+
 /* ---- in place of a device ------------------------------------------------------- */
 
 static hwb_ctx *ctx;
 static hwb__cuda state;
 static int archs[8], n_archs;
 
-enum { TABLE = 8192, EVERYWHERE = 12 };
+enum { TABLE = 8192, EVERYWHERE = 12, MOST_FRAME = 48 };
 static uint64_t seen[TABLE];
 static int distinct, compiled;
 
@@ -33,6 +35,34 @@ static bool is_new(const char *text) {
     }
 }
 
+/* The frame of a kernel in local memory, which is as slow as the device's: arrays that a
+ * run-time index moved there, spilled registers; for sin, cos and pow what their slow ways
+ * need.  In the section .nv.info of a cubin, an ELF file, entries
+ *     u8 format (4)  u8 attribute (0x11)  u16 bytes (8)  u32 symbol  u32 frame */
+static unsigned frame_of(const char *cubin) {
+    const Elf64_Ehdr *head = (const void *)cubin;
+    const Elf64_Shdr *all = (const void *)(cubin + head->e_shoff);
+    const char *names = cubin + all[head->e_shstrndx].sh_offset;
+    unsigned most = 0, found = 0;
+    for (int i = 0; i < head->e_shnum; i++) {
+        if (strcmp(names + all[i].sh_name, ".nv.info") != 0) continue;
+        const char *at = cubin + all[i].sh_offset, *end = at + all[i].sh_size;
+        while (at + 4 <= end) {
+            uint16_t bytes;
+            unsigned pair[2];
+            memcpy(&bytes, at + 2, sizeof bytes);
+            if (at[0] == 4 && at[1] == 0x11) {
+                memcpy(pair, at + 4, sizeof pair);
+                most = pair[1] > most ? pair[1] : most;
+                found++;
+            }
+            at += 4 + (at[0] == 4 ? bytes : 0);
+        }
+    }
+    assert_true(found > 0);
+    return most;
+}
+
 static void translate(int cc, const char *name, const char *text) {
     char *code = NULL;
     size_t bytes = 0;
@@ -41,6 +71,11 @@ static void translate(int cc, const char *name, const char *text) {
         fail_msg("%s does not compile for sm_%d", name, cc);
     }
     assert_true(bytes > 64);
+    const unsigned frame = frame_of(code);
+    if (frame > MOST_FRAME) {
+        print_error("%s\n", text);
+        fail_msg("%s keeps %u bytes in local memory on sm_%d", name, frame, cc);
+    }
     free(code);
     compiled++;
 }

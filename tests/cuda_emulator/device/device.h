@@ -24,6 +24,7 @@ static const emu_hooks *hwb_emu_hooks;
 #define __device__
 #define __global__ inline __attribute__((always_inline))
 #define __launch_bounds__(...)
+#define __grid_constant__
 #define __forceinline__ inline __attribute__((always_inline))
 #define __noinline__    __attribute__((noinline))
 #define __align__(n)    __attribute__((aligned(n)))
