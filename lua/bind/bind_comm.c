@@ -36,11 +36,24 @@ static int sum_in_place(lua_State *L) {
     return 1;
 }
 
+/* The sum as an operation of the graph that is being traced. */
+static int traced_sum(lua_State *L, const hwb__ltensor *x) {
+    hwb_id y = x->id;
+    int ranks = hwb_comm_where(hwb_lua_ctx(L)).size;
+    if (!hwb_dtype_is_float(hwb__ldtype(x)))
+        return luaL_error(L, "a sum over ranks of %s", hwb_dtype_name(hwb__ldtype(x)));
+    if (ranks > 1) hwb__lcheck(L, hwb_allreduce(x->g, &y, x->id, ranks));
+    hwb__lpush_traced(L, x->g, y);
+    return 1;
+}
+
 /* sum(tensor) -> a new one */
 static int sum(lua_State *L) {
     hwb_ctx *ctx = hwb_lua_ctx(L);
     hwb_tensor *copy = NULL;
-    hwb__lcheck(L, hwb_tensor_clone(ctx, &copy, hwb__lcheck_tensor(L, 1)));
+    const hwb__ltensor *x = hwb__lcheck_any(L, 1);
+    if (!x->t) return traced_sum(L, x);
+    hwb__lcheck(L, hwb_tensor_clone(ctx, &copy, x->t));
     hwb__lpush(L, copy);
     hwb__lcheck(L, hwb_comm_sum_tensor(ctx, copy));
     return 1;

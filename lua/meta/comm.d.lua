@@ -22,7 +22,9 @@ function hwb.comm.size() end
 ---@return table
 function hwb.comm.place() end
 
---- The sum over the ranks, the same bits on each of them.
+--- The sum over the ranks, the same bits on each of them.  A tensor's also inside functions
+--- that are differentiated: derivatives are then those of the sum of all ranks' results, with
+--- respect to this rank's inputs.
 --- ```lua
 --- local seen = hwb.comm.sum(x:size(1))
 --- ```

@@ -39,6 +39,20 @@ local function operators(hwb, m, data, put)
   put("density", H:density{ steps = 12, probes = 1, seed = 4 }.nodes)
 end
 
+-- Sums inside functions that are differentiated: f is s^2 in all, s over all ranks' samples.
+local function traced_sums(hwb, dtype, put)
+  hwb.manual_seed(9)
+  local all, w, v = hwb.randn(37, 3):to(dtype), hwb.randn(3):to(dtype), hwb.randn(3):to(dtype)
+  local x = hwb.comm.own(all)
+  local function f(p)
+    local s = hwb.comm.sum((x * p):sum())
+    return s * s / hwb.comm.size()
+  end
+  put("value", { hwb.comm.sum(f(w):item()) })
+  put("gradient", list(hwb.comm.sum(hwb.grad(f)(w))))
+  put("product", list(hwb.comm.sum(hwb.hvp(f, w, v))))
+end
+
 local function training(hwb, m, ds, put, run, epochs, callback)
   local rows = hwb.train{ model = m, data = ds, epochs = epochs, batch = 24, micro = 12, seed = 7, bn = "eval",
     drop_last = false, augment = { flip = true }, val = ds, run = run, callback = callback, save_every = 0.5,
@@ -129,6 +143,7 @@ return {
       put_as("batch statistics: ")("activation", list(tied:apply(hwb.ones(tied.n))))
       local a = hwb.hessian(m, { data = { x, y } }):activation("4")
       put_as("activation: ")("product", list(a:apply(hwb.ones(a.n))))
+      traced_sums(hwb, args.dtype, put_as("traced sums: "))
       local e = hwb.evaluate(m, ds, { batch = 10 })
       put_as("evaluation: ")("numbers", { e.loss, e.accuracy, e.correct, e.count })
     end

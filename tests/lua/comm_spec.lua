@@ -25,6 +25,13 @@ describe("hwb.comm alone", function()
     comm.barrier()
   end)
 
+  it("sums inside differentiated functions", function()
+    local f = function(x) return comm.sum(comm.sum(x) * x):sum() end
+    assert.tensor_near({ 2, 4, 6 }, hwb.grad(f)(hwb.tensor{ 1, 2, 3 }))
+    assert.tensor_near({ 2, 0, 0 }, hwb.hvp(f, hwb.tensor{ 1, 2, 3 }, hwb.tensor{ 1, 0, 0 }))
+    assert.has_error(function() hwb.grad(function(x) return comm.broadcast(x):sum() end)(hwb.ones(2)) end)
+  end)
+
   it("has all of everything", function()
     local x, y = hwb.ones(5, 2), hwb.ones(10)
     assert.same({ 1, 7 }, { comm.part(7) })
