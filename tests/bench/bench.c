@@ -69,6 +69,10 @@ static void open_case(bench *b) {
 }
 
 static void close_case(bench *b) {
+    for (int64_t i = 0; i < b->n_sent; i++) hwb__vector_release(b->sent[i]);
+    free(b->sent);
+    hwb__vector_release(b->product);
+    hwb__space_close(&b->space);
     hwb_tensor_release(b->v);
     hwb_tensor_release(b->out);
     hwb_trainer_free(b->trainer);
@@ -151,6 +155,8 @@ static void print_line(bench *b, const double *wall, double cpu, double first, d
 static void run(bench *b) {
     hwb_tensor_release(b->out);
     b->out = NULL;
+    hwb__vector_release(b->product);
+    b->product = NULL;
     b->macs = b->bytes = 0;
     b->what->run(b);
 }

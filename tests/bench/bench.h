@@ -12,6 +12,7 @@
 #include "curvature/curvature_i.h"
 #include "nets.h"
 #include "optim/optim.h"
+#include "spectral/spectral_i.h"
 
 enum { MAX_CHECKS = 2 };
 
@@ -51,8 +52,12 @@ struct bench {
     hwb_tensor *x, *y;
     hwb_curvature *whole; /* NULL where no operator is asked for */
     hwb_trainer *trainer;
-    hwb_tensor *v;   /* [k,n] */
-    hwb_tensor *out; /* what the last run made, for `see` */
+    hwb_tensor *v;        /* [k,n] */
+    hwb_tensor *out;      /* what the last run made, for `see` */
+    hwb__space space;     /* where products of `whole` are made, as solvers keep theirs: */
+    hwb__vector **sent;   /* [n_sent] vectors for one product each */
+    hwb__vector *product; /* what the last run made */
+    int64_t n_sent;
     double check[MAX_CHECKS];
     double macs, bytes; /* of one run: multiply-adds, and memory its kernels read and write */
 };

@@ -10,7 +10,6 @@
 
 #include "exec/exec_i.h"
 #include "optim/trainer_i.h"
-#include "spectral/spectral.h"
 
 /* ---- shared -------------------------------------------------------------------------------- */
 
@@ -41,6 +40,27 @@ static void open_operator(bench *b) {
     bench_must(b, hwb_source_batch(b->ctx, &source, b->x, b->y, b->sizes.micro), "source");
     bench_must(b, hwb_curvature_new(b->ctx, &b->whole, b->model, source, &o), "operator");
     if (b->sizes.k) b->v = vectors(b, b->sizes.k, hwb_curvature_n(b->whole), 0);
+}
+
+/* b->v, k at a time, goes to where products are made. */
+static void send_vectors(bench *b, int64_t k) {
+    int64_t rows = hwb_tensor_shape(b->v)->dim[0];
+    bench_must(b, hwb__space_open(b->ctx, &b->space, hwb_curvature_op(b->whole)), "vectors");
+    b->sent = calloc((size_t)(rows / k + 1), sizeof *b->sent);
+    for (int64_t at = 0; at < rows; at += k) {
+        hwb_tensor *some;
+        int64_t len = rows - at < k ? rows - at : k;
+        bench_must(b, hwb_tensor_slice(b->ctx, &some, b->v, 0, at, len, 1), "vectors");
+        bench_must(b, hwb__vector_load(&b->space, some, &b->sent[b->n_sent++]), "vectors");
+        hwb_tensor_release(some);
+    }
+    hwb_tensor_release(b->v);
+    b->v = NULL;
+}
+
+static void open_product(bench *b) {
+    open_operator(b);
+    send_vectors(b, b->sizes.k);
 }
 
 static const hwb_layer *layers_of(bench *b, int *n) {
@@ -124,10 +144,7 @@ static void see_gradient(bench *b) {
 }
 
 static void run_hvp(bench *b) {
-    hwb_linop *op = hwb_curvature_op(b->whole);
-    hwb_tensor *hv;
-    bench_must(b, op->apply(b->ctx, op, &hv, b->v), "product");
-    b->out = hv;
+    bench_must(b, hwb__vector_apply(b->sent[0], &b->product), "product");
     const hwb__programs *made = &b->whole->family->products;
     const hwb__cached *last = &made->list[made->n - 1];
     double batches = (double)b->whole->shared->batches;
@@ -136,9 +153,12 @@ static void run_hvp(bench *b) {
 
 /* v.Hv of the first vector and of the last */
 static void see_product(bench *b) {
-    int64_t n = hwb_curvature_n(b->whole);
-    b->check[0] = dot(b->out, b->v, 0, n);
-    b->check[1] = dot(b->out, b->v, (b->sizes.k - 1) * n, n);
+    int64_t k = b->sent[0]->k;
+    double *dots = calloc((size_t)k, sizeof *dots);
+    bench_must(b, hwb__vector_dots(b->sent[0], b->product, dots), "dots");
+    b->check[0] = dots[0];
+    b->check[1] = dots[k - 1];
+    free(dots);
 }
 
 static void run_primal(bench *b) {
@@ -155,28 +175,28 @@ static void open_traces(bench *b) {
     b->sizes.k = k;
     float *p = hwb_tensor_data(b->v);
     for (int64_t i = 0; i < hwb_tensor_numel(b->v); i++) p[i] = p[i] < 0 ? -1.0f : 1.0f;
+    send_vectors(b, k);
 }
 
 /* Every layer's trace by joint probes: their sum, and the sum of their sizes. */
 static void run_traces(bench *b) {
-    hwb_linop *op = hwb_curvature_op(b->whole);
     int n;
     const hwb_layer *layers = layers_of(b, &n);
-    double *trace = calloc((size_t)n, sizeof *trace);
-    for (int64_t at = 0; at < b->sizes.probes; at += b->sizes.k) {
-        int64_t left = b->sizes.probes - at, k = left < b->sizes.k ? left : b->sizes.k;
-        hwb_tensor *v, *hv;
-        bench_must(b, hwb_tensor_slice(b->ctx, &v, b->v, 0, at, k, 1), "probes");
-        bench_must(b, op->apply(b->ctx, op, &hv, v), "product");
-        for (int64_t j = 0; j < k; j++)
-            for (int i = 0; i < n; i++)
-                trace[i] += dot(hv, v, j * op->n + hwb_model_offset(b->model, layers[i].weight),
-                                layers[i].n) /
-                            (double)b->sizes.probes;
-        hwb_tensor_release(v);
-        hwb_tensor_release(hv);
+    double *trace = calloc((size_t)n, 2 * sizeof *trace), *dots = trace + n;
+    hwb_block_range *range = calloc((size_t)n, sizeof *range);
+    for (int i = 0; i < n; i++)
+        range[i] = (hwb_block_range){hwb_model_offset(b->model, layers[i].weight), layers[i].n};
+    for (int64_t at = 0; at < b->n_sent; at++) {
+        hwb__vector *v = b->sent[at], *hv;
+        bench_must(b, hwb__vector_apply(v, &hv), "product");
+        for (int64_t j = 0; j < v->k; j++) {
+            bench_must(b, hwb__vector_range_dots(v, hv, j, n, range, dots), "dots");
+            for (int i = 0; i < n; i++) trace[i] += dots[i] / (double)b->sizes.probes;
+        }
+        hwb__vector_release(hv);
         count_work(b, &b->whole->family->products, 0, 1);
     }
+    free(range);
     b->check[0] = b->check[1] = 0;
     for (int i = 0; i < n; i++) {
         b->check[0] += trace[i];
@@ -204,19 +224,23 @@ static void run_lanczos(bench *b) {
 /* Power iteration on one block, from the same start vectors as the peer. */
 static double block_top(bench *b, hwb_curvature *c, const hwb_layer *layer) {
     hwb_linop *op = hwb_curvature_op(c);
-    hwb_tensor *v = vectors(b, 1, op->n, hwb_model_offset(b->model, layer->weight)), *hv;
-    double value = 0;
+    hwb_tensor *start = vectors(b, 1, op->n, hwb_model_offset(b->model, layer->weight));
+    hwb__space space = {0};
+    hwb__vector *v, *hv;
+    double value = 0, size;
+    bench_must(b, hwb__space_open(b->ctx, &space, op), "vectors");
+    bench_must(b, hwb__vector_load(&space, start, &v), "vectors");
+    hwb_tensor_release(start);
     for (int64_t i = 0; i < b->sizes.iterations; i++) {
-        float *p = hwb_tensor_data(v);
-        double size = sqrt(dot(v, v, 0, op->n));
-        for (int64_t j = 0; j < op->n; j++) p[j] = (float)((double)p[j] / size);
-        hwb_tensor_touch(v);
-        bench_must(b, op->apply(b->ctx, op, &hv, v), layer->name);
-        value = dot(hv, v, 0, op->n);
-        hwb_tensor_release(v);
+        bench_must(b, hwb__vector_norm(v, &size), layer->name);
+        bench_must(b, hwb__vector_scale(v, 1 / size), layer->name);
+        bench_must(b, hwb__vector_apply(v, &hv), layer->name);
+        bench_must(b, hwb__vector_dots(hv, v, &value), layer->name);
+        hwb__vector_release(v);
         v = hv;
     }
-    hwb_tensor_release(v);
+    hwb__vector_release(v);
+    hwb__space_close(&space);
     return value;
 }
 
@@ -314,7 +338,7 @@ static void run_evaluation(bench *b) {
 #define TRAINING open_training, run_training, {"loss of the last step"}, NULL
 #define GRADIENT open_operator, run_gradient, {"|g|"}, see_gradient
 #define VHV {"v1.Hv1", "vk.Hvk"}, see_product
-#define PRODUCT open_operator, run_hvp, VHV
+#define PRODUCT open_product, run_hvp, VHV
 #define BLOCK_EIGS open_operator, run_blocks, {"sum of lambda", "sum of |lambda|"}, NULL
 
 const bench_case bench_cases[] = {
@@ -325,7 +349,7 @@ const bench_case bench_cases[] = {
     {"hvp-4", "resnet20", "four vectors at once", {R20, .k = 4}, PRODUCT},
     {"hvp-16", "resnet20", "sixteen vectors at once", {R20, .k = 16}, PRODUCT},
     {"primal", "resnet20", "one product after the data changed", {R20, .k = 1},
-     open_operator, run_primal, VHV},
+     open_product, run_primal, VHV},
     {"hvp-dataset", "resnet20", "one exact product over 2000 images",
      {.side = 32, .k = 1, .images = 2000, .micro = 125}, PRODUCT},
     {"block-eigs", "resnet20", "largest eigenvalue of every layer, 10 power iterations each",
