@@ -4,7 +4,8 @@
  *
  * Results lie between guard bytes.  Floats are compared by the normalised mean
  * squared error sum (a-b)^2 / sum b^2 against 1e-10 (float32) or 1e-24 (float64),
- * everything else exactly.
+ * everything else exactly.  `wide` cases in float32 are compared with sums in float64 of
+ * the same inputs, against 1e-12.
  */
 #ifndef HWB_CPU_CHECK_H
 #define HWB_CPU_CHECK_H
@@ -24,6 +25,7 @@ typedef struct check {
     bool in_place;              /* out[0] is the buffer of the last input */
     bool exact_threads;         /* the same bytes at 1, 2 and 3 threads */
     bool exact;                 /* equal to ref, not only near */
+    bool wide;                  /* ref computes in float64 */
     void (*setup)(void *state); /* changes the CPU backend's state first; or NULL */
     uint64_t seed;
 } check;
@@ -46,7 +48,7 @@ static inline void check_fill(const check *c, const hwb_vdesc *v, void *p, uint6
         double x = ((double)(h >> 11) * 0x1p-53 - 0.5) * 3.4641016151377544 * scale;
         switch (v->dtype) {
         case HWB_F32: ((float *)p)[i] = (float)x; break;
-        case HWB_F64: ((double *)p)[i] = x; break;
+        case HWB_F64: ((double *)p)[i] = c->wide ? (double)(float)x : x; break;
         case HWB_BOOL: ((uint8_t *)p)[i] = x > 0; break;
         case HWB_I32: ((int32_t *)p)[i] = (int32_t)(h % below); break;
         case HWB_I64: ((int64_t *)p)[i] = (int64_t)(h % below); break;
@@ -94,6 +96,16 @@ static inline void check_run_pair(hwb_ctx *ctx, hwb_device *dev, const check *c,
         for (int j = 0; j < 2; j++) v[j] = c->in[2 + j], data[j] = in[2 + j];
         data[2] = to[0];
     }
+}
+
+/* The same in float64. */
+static inline check check_wide(const check *c) {
+    check w = *c;
+    for (int i = 0; i < c->d.n_in; i++)
+        if (w.in[i].dtype == HWB_F32) w.in[i].dtype = HWB_F64;
+    for (int i = 0; i < c->d.n_out; i++)
+        if (w.out[i].dtype == HWB_F32) w.out[i].dtype = HWB_F64;
+    return w;
 }
 
 /* Runs on a backend; out[] receives guarded buffers. */
@@ -148,19 +160,22 @@ static inline double check_at(const hwb_vdesc *v, const char *p, int64_t i) {
 
 /* Whether they agree; what does not is printed. */
 static inline bool check_agrees(const check *c, int o, const char *got, const char *want) {
-    const hwb_vdesc *v = &c->out[o];
+    const hwb_vdesc *v = &c->out[o], wide = check_wide(c).out[o];
     int64_t n = hwb_shape_numel(&v->shape);
     double error = 0, size = c->floor;
     char text[HWB_SHAPE_TEXT];
     for (int64_t i = 0; i < n; i++) {
-        double a = check_at(v, got, i), b = check_at(v, want, i);
+        double a = check_at(v, got, i), b = check_at(c->wide ? &wide : v, want, i);
         if (isnan(a) && isnan(b)) continue;
         if (a == b && isinf(a)) continue;
         error += (a - b) * (a - b);
         size += b * b;
     }
     if (c->exact && error == 0) return true;
-    double most = c->exact ? 0 : v->dtype == HWB_F32 ? 1e-10 : v->dtype == HWB_F64 ? 1e-24 : 0;
+    double most = c->exact              ? 0
+                  : v->dtype == HWB_F32 ? (c->wide ? 1e-12 : 1e-10)
+                  : v->dtype == HWB_F64 ? 1e-24
+                                        : 0;
     if (error <= most * size) return true; /* false for NaN */
     print_error("%s, output %d [%s] of %s: error %.3g of %.3g\n", hwb_op_name(c->d.op), o,
                 hwb_shape_text(&v->shape, text), hwb_dtype_name(v->dtype), error, size);
@@ -179,8 +194,11 @@ static inline void check_kernel(check *c) {
     char *got[HWB_FUSED_MAX_OUT], *want[HWB_FUSED_MAX_OUT], *more[HWB_FUSED_MAX_OUT];
     c->d.in = c->in;
     c->d.out = c->out;
+    check wide = check_wide(c);
+    wide.d.in = wide.in;
+    wide.d.out = wide.out;
     hwb_set_threads(ctx, 2);
-    check_run(ctx, "ref", c, want);
+    check_run(ctx, "ref", c->wide ? &wide : c, want);
     check_run(ctx, "cpu", c, got);
     for (int i = 0; i < c->d.n_out; i++) check_same(c, i, got[i], want[i]);
     for (int threads = 1; c->exact_threads && threads <= 3; threads += 2) {

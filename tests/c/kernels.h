@@ -12,7 +12,7 @@
 #include "testing.h"
 #include "backend/backend.h"
 
-enum { KERNEL_GUARD = 64, KERNEL_FILL = 0xA5, KERNEL_MAX_IN = 8 };
+enum { KERNEL_GUARD = 64, KERNEL_FILL = 0xA5, KERNEL_MAX_IN = 16 };
 
 static inline hwb_attrs attrs_none(void) {
     hwb_attrs a;

@@ -4,10 +4,14 @@
  *   - The hook itself, on given values: any cut into regions of whole strips, any
  *     order of them, any number of threads give bit for bit what one pass over the
  *     whole result gives.
+ *   - Convolutions as matrix products with a group behind them give bit for bit what the
+ *     convolution and then the group give; sums within rounding, and the same bits at any
+ *     number of threads.
  */
 #include "testing.h"
 
 #include "backend/cpu/cpu_after_i.h"
+#include "backend/cpu/cpu_direct_i.h"
 #include "kernels.h"
 
 /* ---- the hook ---------------------------------------------------------------- */
@@ -201,6 +205,139 @@ static void regions(void **unused) {
     }
 }
 
+/* ---- behind products --------------------------------------------------------------- */
+
+typedef struct conv {
+    int64_t k, n, c, h, w, o; /* of the images x; k = 0: no K */
+    int64_t kernel, stride, pad;
+    bool data, pair, add; /* backward-data; a sum of two; added to what lies in the result */
+} conv;
+
+static hwb_shape of_k(int64_t k, int64_t a, int64_t b, int64_t c, int64_t d) {
+    return k ? hwb_shape_of(5, k, a, b, c, d) : hwb_shape_of(4, a, b, c, d);
+}
+
+/* The convolution's own inputs: of a sum of two the second term has K in its weights. */
+static int own_inputs(const conv *q, const hwb_shape *result, hwb_vdesc *in, hwb_attrs *a) {
+    int64_t oh = (q->h + 2 * q->pad - q->kernel) / q->stride + 1;
+    int64_t ow = (q->w + 2 * q->pad - q->kernel) / q->stride + 1;
+    int n = 0;
+    for (int i = 0; i < (q->pair ? 2 : 1); i++) {
+        int64_t kx = i ? 0 : q->k, kw = i ? q->k : 0;
+        in[n++] = (hwb_vdesc){HWB_F32, q->data ? of_k(kx, q->n, oh, ow, q->o)
+                                               : of_k(kx, q->n, q->h, q->w, q->c)};
+        in[n++] = (hwb_vdesc){HWB_F32, of_k(kw, q->o, q->c, q->kernel, q->kernel)};
+    }
+    if (q->add) in[n++] = (hwb_vdesc){HWB_F32, *result};
+    *a = attrs_none();
+    for (int i = 0; i < 2; i++) {
+        a->kernel[i] = q->kernel;
+        a->stride[i] = q->stride;
+        a->pad_lo[i] = a->pad_hi[i] = q->pad;
+    }
+    a->channels_last = 1;
+    a->shape = q->data ? hwb_shape_of(4, q->n, q->h, q->w, q->c)
+                       : hwb_shape_of(4, q->o, q->c, q->kernel, q->kernel);
+    return n;
+}
+
+/* As one kernel, or as the convolution and then the group. */
+static void run_behind(const conv *q, const geometry *g, const group *grp, int threads, bool avx2,
+                       bool apart, run *r) {
+    hwb_ctx *ctx = test_ctx_new();
+    hwb_device *d;
+    hwb_vdesc in[5 + IN], result = grp->in[0];
+    hwb_tensor *own[5];
+    const void *from[5 + IN];
+    hwb_kdesc desc = {.op = q->data ? HWB_OP_CONV_BWD_DATA : HWB_OP_CONV, .in = in};
+    int n = own_inputs(q, &result.shape, in, &desc.attrs);
+    hwb_set_threads(ctx, threads);
+    assert_ok(ctx, hwb_device_open(ctx, &d, "cpu"));
+    hwb__cpu_state *state = d->state;
+    state->wino = NULL;
+    if (avx2) state->direct = &hwb__direct_avx2;
+    make_run(ctx, g, grp, r);
+    for (int i = 0; i < n; i++) {
+        own[i] = tensor_random(ctx, HWB_F32, in[i].shape, (uint64_t)(100 + i));
+        from[i] = hwb_tensor_data(own[i]);
+    }
+    for (int i = 1; i < IN; i++) in[n + i - 1] = grp->in[i];
+    for (int i = 1; i < IN; i++) from[n + i - 1] = hwb_tensor_data(r->in[i]);
+    if (g->in_place) from[n + 2] = r->out[0];
+    desc.n_in = n;
+    desc.n_out = 1;
+    desc.out = &result;
+    if (apart) {
+        hwb_kdesc fused = {.op = HWB_OP_FUSED,
+                           .n_in = IN,
+                           .n_out = OUT,
+                           .in = grp->in,
+                           .out = grp->out,
+                           .fused = &grp->fused};
+        void *to = (void *)(uintptr_t)hwb_tensor_data(r->in[0]);
+        assert_ok(ctx, kernel_run(ctx, d->backend, state, &desc, from, &to));
+        from[n - 1] = to;
+        assert_ok(ctx, kernel_run(ctx, d->backend, state, &fused, from + n - 1, r->out));
+    } else {
+        desc.n_in = n + IN - 1;
+        desc.n_out = OUT;
+        desc.out = grp->out;
+        desc.fused = &grp->fused;
+        desc.exact = true;
+        assert_true(d->backend->supports(state, &desc));
+        assert_ok(ctx, kernel_run(ctx, d->backend, state, &desc, from, r->out));
+    }
+    for (int i = 0; i < n; i++) hwb_tensor_release(own[i]);
+    hwb_ctx_free(ctx);
+}
+
+/* Strips of images that are no multiple of a tile, several of them in a block and blocks of one,
+ * phases of a backward-data convolution of stride 2 with and without taps, depths of several
+ * pieces, groups by parts of the channels. */
+static void behind_products(void **unused) {
+    (void)unused;
+#if defined(__x86_64__)
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"))
+        TEST_SKIP("no products of our own on this machine");
+    static const conv cases[] = {
+        {0, 2, 16, 9, 7, 32, 1, 1, 0, false, false, false},
+        {0, 5, 48, 7, 7, 16, 1, 1, 0, true, true, true},
+        {2, 3, 16, 7, 9, 48, 1, 1, 0, false, true, true},
+        {0, 2, 16, 23, 17, 16, 3, 1, 1, false, true, false},
+        {0, 1, 304, 5, 6, 1040, 1, 1, 0, false, false, true},
+        {0, 2, 16, 14, 12, 32, 3, 2, 1, true, true, false},
+        {3, 2, 32, 13, 11, 16, 3, 2, 1, true, true, true},
+        {0, 3, 1024, 4, 6, 16, 1, 2, 0, true, false, true},
+        {2, 2, 16, 9, 9, 32, 1, 2, 0, false, true, false},
+        {0, 1, 16, 40, 44, 16, 3, 2, 1, true, false, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const conv *q = &cases[i];
+        int64_t oh = (q->h + 2 * q->pad - q->kernel) / q->stride + 1;
+        int64_t ow = (q->w + 2 * q->pad - q->kernel) / q->stride + 1;
+        geometry g = {.k = q->k, .n = q->n, .in_place = i % 3 == 0, .shared_mask = i % 2};
+        g.h = q->data ? q->h : oh;
+        g.w = q->data ? q->w : ow;
+        g.c = q->data ? q->c : q->o;
+        group grp;
+        make_group(&g, &grp);
+        for (int avx2 = 0; avx2 < 2; avx2++) {
+            run apart, one, more;
+            run_behind(q, &g, &grp, 2, avx2, true, &apart);
+            run_behind(q, &g, &grp, 2, avx2, false, &one);
+            compare(&grp, &one, &apart, false);
+            for (int threads = 1; threads <= 3; threads += 2) {
+                run_behind(q, &g, &grp, threads, avx2, false, &more);
+                compare(&grp, &more, &one, true);
+                free_run(&grp, &more);
+            }
+            free_run(&grp, &one);
+            free_run(&grp, &apart);
+        }
+    }
+#endif
+}
+
 /* What it refuses: sums that keep pixels, rows without columns, plain images, float64. */
 static void refused(void **unused) {
     (void)unused;
@@ -228,6 +365,7 @@ static void refused(void **unused) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(regions),
+        cmocka_unit_test(behind_products),
         cmocka_unit_test(refused),
     };
     return RUN_TESTS(tests);

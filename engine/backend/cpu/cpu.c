@@ -154,7 +154,8 @@ static void use_threads(int threads) {
 static bool takes_after(const hwb__cpu_state *state, const hwb_kdesc *desc) {
     if (!hwb__cpu_after_supports(desc)) return false;
     const hwb__conv_geom g = hwb__conv_geom_of(desc);
-    return !desc->exact && hwb__cpu_wino_takes(state, &g) && hwb__cpu_wino_after(&g);
+    if (!desc->exact && hwb__cpu_wino_takes(state, &g)) return hwb__cpu_wino_after(&g);
+    return hwb__cpu_direct_takes(state, &g) && hwb__cpu_direct_after(&g);
 }
 
 static bool cpu_supports(void *state, const hwb_kdesc *desc) {

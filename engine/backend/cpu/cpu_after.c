@@ -100,6 +100,15 @@ static void find_streams(hwb__cpu_after *a, const hwb_vdesc *in, const hwb_kdesc
     }
 }
 
+/* Channels that are too many for a tile are cut into equal parts, of which a tile has one
+ * row; so they need not be copied. */
+static int64_t part_of(int64_t channels) {
+    for (int64_t n = channels / 64; n > 1; n--)
+        if (channels % n == 0 && hwb__fused_rows(channels / n, 2, sizeof(float)) == 1)
+            return channels / n;
+    return channels;
+}
+
 static void plan(hwb__cpu_after *a, const hwb_kdesc *desc, int64_t width) {
     const hwb_fused *f = desc->fused;
     fused_kernel *k = &a->plan;
@@ -107,7 +116,7 @@ static void plan(hwb__cpu_after *a, const hwb_kdesc *desc, int64_t width) {
     uint32_t pattern[AXES];
     const hwb_shape *s = &f->space;
     int n = s->ndim;
-    int64_t c = s->dim[n - 1], block = width < c ? common(width, c) : c;
+    int64_t c = s->dim[n - 1], block = part_of(width < c ? common(width, c) : c);
     operands(desc, in);
     a->own = own_inputs(desc);
     a->channels = c;
@@ -125,12 +134,12 @@ static void plan(hwb__cpu_after *a, const hwb_kdesc *desc, int64_t width) {
     int from[AXES] = {0, n - 4, n - 1, s->dim[n - 3] > 1 ? n - 3 : n - 2, n - 1};
     for (int d = 0; d < AXES; d++)
         pattern[d] = d || n == 5 ? hwb__fused_pattern(in, desc->out, f, from[d]) : 0;
-    k->apart = k->dim[AXIS_BLOCK] > 1;
-    k->given = true;
-    k->given_dense = c % width == 0 || width > c;
     k->inner = block;
     k->rows = hwb__fused_rows(block, a->strip < k->dim[AXIS_PIXEL] ? a->strip : k->dim[AXIS_PIXEL],
                               k->size);
+    k->apart = k->dim[AXIS_BLOCK] > 1 && k->rows > 1;
+    k->given = true;
+    k->given_dense = c % width == 0 || width > c || k->rows == 1;
     k->chunk = 1;
     k->outer = k->n_chunks = k->dim[AXIS_K] * k->dim[AXIS_N] * k->dim[AXIS_BLOCK];
     k->n_blocks = (k->dim[AXIS_PIXEL] + a->strip - 1) / a->strip;

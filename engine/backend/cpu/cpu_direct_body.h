@@ -31,11 +31,11 @@ INLINE void store(float *p, vec v) {
 /* ---- products ---------------------------------------------------------------- */
 
 /* z[i,j] = z0[i,j] + sum_k x[i,k] y[k,j] of `rows` rows and `cols` vectors, x[i,k] at
- * i * xi + k * xk, row i of z and z0 at[i] behind them.  Inlined with constants, so that
+ * i * xi + k * xk, rows of y yk apart, row i of z and z0 at[i] behind them.  Inlined with constants, so that
  * the sums stay in registers.  What is written is fetched before the sums, as it may come
  * from memory. */
 INLINE void tile(int rows, int cols, int64_t depth, const float *x, int64_t xi, int64_t xk,
-                 const float *y, float *z, const float *z0, const int64_t *at) {
+                 const float *y, int64_t yk, float *z, const float *z0, const int64_t *at) {
     vec sum[ROWS][3];
     UNROLL for (int i = 0; i < rows; i++) UNROLL for (int j = 0; j < cols; j++) {
         __builtin_prefetch(z + at[i] + j * L, 1, 3);
@@ -44,7 +44,7 @@ INLINE void tile(int rows, int cols, int64_t depth, const float *x, int64_t xi, 
     }
     for (int64_t k = 0; k < depth; k++) {
         vec right[3];
-        UNROLL for (int j = 0; j < cols; j++) right[j] = load(y + (k * cols + j) * L);
+        UNROLL for (int j = 0; j < cols; j++) right[j] = load(y + k * yk + j * L);
         UNROLL for (int i = 0; i < rows; i++) {
             float left = x[i * xi + k * xk];
             UNROLL for (int j = 0; j < cols; j++) sum[i][j] += left * right[j];
@@ -60,10 +60,10 @@ INLINE void forward_panel(int cols, int64_t count, int64_t depth, const float *x
                           const float *panel, float *z, const float *z0, const int64_t *at) {
     int64_t i = 0;
     for (; i + ROWS <= count; i += ROWS)
-        tile(ROWS, cols, depth, x + i * step, step, 1, panel, z, z0, at + i);
+        tile(ROWS, cols, depth, x + i * step, step, 1, panel, cols * L, z, z0, at + i);
     for (; i + 2 <= count; i += 2)
-        tile(2, cols, depth, x + i * step, step, 1, panel, z, z0, at + i);
-    if (i < count) tile(1, cols, depth, x + i * step, step, 1, panel, z, z0, at + i);
+        tile(2, cols, depth, x + i * step, step, 1, panel, cols * L, z, z0, at + i);
+    if (i < count) tile(1, cols, depth, x + i * step, step, 1, panel, cols * L, z, z0, at + i);
 }
 
 static void forward(int64_t count, int64_t width, int64_t depth, const float *x, int64_t step,
@@ -72,19 +72,18 @@ static void forward(int64_t count, int64_t width, int64_t depth, const float *x,
     else forward_panel(1, count, depth, x, step, panel, z, z0, at);
 }
 
-INLINE void gradient_panel(int cols, int64_t count, int64_t depth, const float *x,
-                           const float *panel, float *z, const float *z0, int64_t step) {
+INLINE void gradient_panel(int cols, int64_t count, int64_t depth, const float *x, int64_t xk,
+                           const float *y, int64_t yk, float *z, const float *z0, int64_t step) {
     int64_t at[ROWS];
     for (int i = 0; i < ROWS; i++) at[i] = i * step;
     for (int64_t i = 0; i < count; i += ROWS)
-        tile(ROWS, cols, depth, x + i / L * L * depth + i % L, 1, L, panel, z + i * step,
-             z0 ? z0 + i * step : z0, at);
+        tile(ROWS, cols, depth, x + i, 1, xk, y, yk, z + i * step, z0 ? z0 + i * step : z0, at);
 }
 
-static void gradient(int64_t count, int64_t width, int64_t depth, const float *x,
-                     const float *panel, float *z, const float *z0, int64_t step) {
-    if (width == PANEL) gradient_panel(2, count, depth, x, panel, z, z0, step);
-    else gradient_panel(1, count, depth, x, panel, z, z0, step);
+static void gradient(int64_t count, int64_t width, int64_t depth, const float *x, int64_t xk,
+                     const float *y, int64_t yk, float *z, const float *z0, int64_t step) {
+    if (width == PANEL) gradient_panel(2, count, depth, x, xk, y, yk, z, z0, step);
+    else gradient_panel(1, count, depth, x, xk, y, yk, z, z0, step);
 }
 
 /* ---- panels -------------------------------------------------------------------- */
@@ -159,7 +158,7 @@ static void product(int64_t rows, int64_t cols, int64_t depth, const float *a, c
     bool whole = rows == ROWS && cols == COLS;
     int64_t at[ROWS];
     for (int i = 0; i < ROWS; i++) at[i] = i * (whole ? ld : COLS);
-    tile(ROWS, 3, depth, a, 1, ROWS, b, whole ? c : edge, whole && add ? c : NULL, at);
+    tile(ROWS, 3, depth, a, 1, ROWS, b, COLS, whole ? c : edge, whole && add ? c : NULL, at);
     for (int64_t i = 0; i < rows && !whole; i++)
         for (int64_t j = 0; j < cols; j++)
             c[i * ld + j] = edge[i * COLS + j] + (add ? c[i * ld + j] : 0);

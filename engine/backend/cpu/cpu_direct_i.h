@@ -25,10 +25,10 @@ struct hwb__direct {
      * may be z. */
     void (*forward)(int64_t count, int64_t width, int64_t depth, const float *x, int64_t step,
                     const float *panel, float *z, const float *z0, const int64_t *at);
-    /* The same of `count` rows (a multiple of lanes) that are columns of x, which lies in
-     * panels [depth, lanes]; rows of z and z0 are `step` apart. */
-    void (*gradient)(int64_t count, int64_t width, int64_t depth, const float *x,
-                     const float *panel, float *z, const float *z0, int64_t step);
+    /* The same of `count` rows (a multiple of lanes) that are columns of x: x[i,k] at
+     * i + k * xk, panel[k,j] at j + k * yk; rows of z and z0 are `step` apart. */
+    void (*gradient)(int64_t count, int64_t width, int64_t depth, const float *x, int64_t xk,
+                     const float *panel, int64_t yk, float *z, const float *z0, int64_t step);
     /* Columns first..first+n-1 of row `row` of panels [depth, width] of `total` columns, from
      * where they lie next to each other (NULL: zeros) */
     void (*spread)(const float *from, int64_t first, int64_t n, int64_t total, int64_t width,

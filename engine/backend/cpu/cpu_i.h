@@ -118,6 +118,8 @@ bool hwb__cpu_wino_after(const hwb__conv_geom *geom);
 hwb_status hwb__cpu_wino_prepare(hwb_ctx *ctx, hwb__cpu_state *state, hwb__cpu_kernel **out,
                                  const hwb__conv_geom *geom);
 bool hwb__cpu_direct_takes(const hwb__cpu_state *state, const hwb__conv_geom *geom);
+/* A group may follow it. */
+bool hwb__cpu_direct_after(const hwb__conv_geom *geom);
 hwb_status hwb__cpu_direct_prepare(hwb_ctx *ctx, hwb__cpu_state *state, hwb__cpu_kernel **out,
                                    const hwb__conv_geom *geom);
 

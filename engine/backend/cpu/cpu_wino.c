@@ -79,7 +79,7 @@ static hwb__wino_geom geom_of(const hwb__conv_geom *c) {
 }
 
 /* A tile costs a quarter (of stride 2: 9/16) of its direct multiplications when all of it is
- * needed; fewer than 30 or so do not pay for the transformed weights. */
+ * needed; fewer than 24 or so (30) do not pay for the transformed weights. */
 bool hwb__cpu_wino_takes(const hwb__cpu_state *state, const hwb__conv_geom *c) {
     if (!state->wino || c->dtype != HWB_F32 || !c->channels_last || c->groups != 1) return false;
     if (c->c % state->wino->lanes || c->o % state->wino->lanes) return false;
@@ -91,7 +91,7 @@ bool hwb__cpu_wino_takes(const hwb__cpu_state *state, const hwb__conv_geom *c) {
     }
     hwb__wino_geom g = geom_of(c);
     int64_t used = c->n * (g.kind == WINO_UP ? g.oh * g.ow / 4 : g.oh * g.ow);
-    return used >= 30 * 16 && used >= 8 * hwb__wino_tiles(&g);
+    return used >= (g.kind == WINO_PLAIN ? 24 : 30) * 16 && used >= 8 * hwb__wino_tiles(&g);
 }
 
 bool hwb__cpu_wino_after(const hwb__conv_geom *c) {
