@@ -10,24 +10,29 @@
 
 /* ---- text --------------------------------------------------------------------- */
 
+/* At least `more` bytes and one behind the text. */
+static bool make_room(hwb__cuda_text *t, size_t more) {
+    if (t->length + more < t->room) return true;
+    const size_t room = 2 * t->room + more + 1024;
+    char *at = realloc(t->at, room);
+    t->failed = !at;
+    if (!at) return false;
+    t->at = at;
+    t->room = room;
+    return true;
+}
+
 void hwb__cuda_say(hwb__cuda_text *t, const char *fmt, ...) {
-    for (;;) {
-        va_list args;
-        va_start(args, fmt);
-        int n = vsnprintf(t->at ? t->at + t->length : NULL, t->room - t->length, fmt, args);
-        va_end(args);
-        if (n < 0 || t->failed) return;
-        if (t->length + (size_t)n < t->room) {
-            t->length += (size_t)n;
-            return;
-        }
-        size_t room = 2 * t->room + (size_t)n + 1024;
-        char *at = realloc(t->at, room);
-        t->failed = !at;
-        if (!at) return;
-        t->at = at;
-        t->room = room;
+    va_list args, again;
+    va_start(args, fmt);
+    va_copy(again, args);
+    const int n = vsnprintf(NULL, 0, fmt, args);
+    if (n > 0 && !t->failed && make_room(t, (size_t)n)) {
+        vsnprintf(t->at + t->length, (size_t)n + 1, fmt, again);
+        t->length += (size_t)n;
     }
+    va_end(again);
+    va_end(args);
 }
 
 /* ---- NVRTC ----------------------------------------------------------------------- */
