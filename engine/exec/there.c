@@ -51,6 +51,19 @@ hwb_status hwb__there_copy(hwb__there *t, void *to, const void *from, int64_t by
     return t->device->backend->mem_copy(t->ctx, t->device->state, to, from, (size_t)bytes);
 }
 
+hwb_status hwb__there_part(hwb__there *t, const void *v, int64_t offset, int64_t bytes,
+                           int64_t room, void **copy, void **part) {
+    size_t align = t->device->backend->align;
+    void *at = (char *)(uintptr_t)v + offset;
+    if (offset == 0 || (align && (size_t)offset % align == 0)) {
+        *part = at;
+        return HWB_OK;
+    }
+    if (!*copy) HWB_TRY(hwb__there_alloc(t, copy, room));
+    *part = *copy;
+    return hwb__there_copy(t, *copy, at, bytes);
+}
+
 /* ---- numbers ------------------------------------------------------------------------- */
 
 hwb_status hwb__there_slots(hwb__there *t, int64_t n) {

@@ -77,29 +77,16 @@ hwb_status hwb__there_dots(hwb__there *t, hwb_dtype dtype, int64_t n, int64_t m,
     return HWB_OK;
 }
 
-/* Row i of v where kernels take it: in place, or its copy in memory made for it. */
-static hwb_status row_of(hwb__there *t, int64_t bytes, int64_t i, const void *v, void **copy,
-                         const void **row) {
-    size_t align = t->device->backend->align;
-    *row = (const char *)v + i * bytes;
-    if (i == 0 || (align && (size_t)(i * bytes) % align == 0)) return HWB_OK;
-    if (!*copy) HWB_TRY(hwb__there_alloc(t, copy, bytes));
-    HWB_TRY(hwb__there_copy(t, *copy, *row, bytes));
-    *row = *copy;
-    return HWB_OK;
-}
-
 hwb_status hwb__there_row_dots(hwb__there *t, hwb_dtype dtype, int64_t k, int64_t n, const void *v,
                                const void *w, double *x) {
     int64_t bytes = n * (int64_t)hwb_dtype_size(dtype);
     void *copy[2] = {NULL, NULL};
     hwb_status st = hwb__there_slots(t, k);
     for (int64_t i = 0; st == HWB_OK && i < k; i++) {
-        const void *a = NULL, *b = NULL;
-        st = row_of(t, bytes, i, v, &copy[0], &a);
-        if (st == HWB_OK) st = row_of(t, bytes, i, w, &copy[1], &b);
-        void *one = (void *)(uintptr_t)a;
-        if (st == HWB_OK) st = some_dots(t, dtype, n, 1, &one, b, i);
+        void *a = NULL, *b = NULL;
+        st = hwb__there_part(t, v, i * bytes, bytes, bytes, &copy[0], &a);
+        if (st == HWB_OK) st = hwb__there_part(t, w, i * bytes, bytes, bytes, &copy[1], &b);
+        if (st == HWB_OK) st = some_dots(t, dtype, n, 1, &a, b, i);
     }
     if (st == HWB_OK) st = hwb__there_fetch(t, 0, k, x);
     hwb__there_release(t, copy[0]);

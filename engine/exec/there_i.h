@@ -31,6 +31,10 @@ void hwb__there_release(hwb__there *t, void *p);
 hwb_status hwb__there_put(hwb__there *t, void *to, const void *host, int64_t bytes);
 hwb_status hwb__there_get(hwb__there *t, void *host, const void *from, int64_t bytes);
 hwb_status hwb__there_copy(hwb__there *t, void *to, const void *from, int64_t bytes);
+/* *part = the bytes of v from `offset` on where kernels take them: in place, or copied to
+ * *copy, which is made with `room` bytes when it is NULL, and released by the caller. */
+hwb_status hwb__there_part(hwb__there *t, const void *v, int64_t offset, int64_t bytes,
+                           int64_t room, void **copy, void **part);
 
 /* ---- numbers ------------------------------------------------------------------------- */
 

@@ -13,27 +13,33 @@ hwb_status hwb__vector_dots(const hwb__vector *a, const hwb__vector *b, double *
     return HWB_OK;
 }
 
-/* Ranges begin anywhere: their elements are brought to aligned places first. */
+/* One range of row i, whose elements may have to be brought to an aligned place. */
+static hwb_status range_dot_there(const hwb__vector *v, const hwb__vector *w, int64_t i,
+                                  const hwb_block_range *range, void *copy[2], int64_t room,
+                                  int64_t slot) {
+    const hwb__space *s = v->space;
+    int64_t size = (int64_t)hwb_dtype_size(s->op->dtype);
+    int64_t from = (i * s->op->n + range->start) * size, len = range->len * size;
+    void *a = NULL, *b = NULL;
+    HWB_TRY(hwb__there_part(s->there, v->p, from, len, room, &copy[0], &a));
+    HWB_TRY(hwb__there_part(s->there, w->p, from, len, room, &copy[1], &b));
+    return hwb__there_dots(s->there, s->op->dtype, range->len, 1, &a, b, slot);
+}
+
 static hwb_status range_dots_there(const hwb__vector *v, const hwb__vector *w, int64_t i,
                                    int64_t ranges, const hwb_block_range *range, double *x) {
     const hwb__space *s = v->space;
-    int64_t size = (int64_t)hwb_dtype_size(s->op->dtype), most = 0;
-    void *a = NULL, *b = NULL;
+    void *copy[2] = {NULL, NULL};
+    int64_t most = 0, room;
     for (int64_t l = 0; l < ranges; l++)
         if (range[l].len > most) most = range[l].len;
+    room = most * (int64_t)hwb_dtype_size(s->op->dtype);
     hwb_status st = hwb__there_slots(s->there, ranges);
-    if (st == HWB_OK) st = hwb__there_alloc(s->there, &a, most * size);
-    if (st == HWB_OK) st = hwb__there_alloc(s->there, &b, most * size);
-    for (int64_t l = 0; st == HWB_OK && l < ranges; l++) {
-        int64_t from = range[l].start * size, bytes = range[l].len * size;
-        st = hwb__there_copy(s->there, a, (char *)hwb__vector_data(v, i) + from, bytes);
-        if (st == HWB_OK)
-            st = hwb__there_copy(s->there, b, (char *)hwb__vector_data(w, i) + from, bytes);
-        if (st == HWB_OK) st = hwb__there_dots(s->there, s->op->dtype, range[l].len, 1, &a, b, l);
-    }
+    for (int64_t l = 0; st == HWB_OK && l < ranges; l++)
+        st = range_dot_there(v, w, i, &range[l], copy, room, l);
     if (st == HWB_OK) st = hwb__there_fetch(s->there, 0, ranges, x);
-    hwb__there_release(s->there, a);
-    hwb__there_release(s->there, b);
+    hwb__there_release(s->there, copy[0]);
+    hwb__there_release(s->there, copy[1]);
     return st;
 }
 

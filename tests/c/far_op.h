@@ -67,13 +67,19 @@ static inline hwb_status far_copy(hwb_ctx *ctx, void *state, void *dst, const vo
     return HWB_OK;
 }
 
+/* Kernels may want what `align` promises. */
+static inline void *operand(const void *p) {
+    if ((uintptr_t)p % far.table.align) fail_msg("a kernel gets address %p", p);
+    return near_to(p);
+}
+
 static inline hwb_status far_run(hwb_ctx *ctx, void *state, hwb_kernel *kernel,
                                  const void *const *in, const uint64_t *versions,
                                  void *const *out) {
     const void *from[HWB_FUSED_MAX_IN] = {NULL};
     void *to[HWB_FUSED_MAX_OUT] = {NULL};
-    for (int i = 0; i < HWB_FUSED_MAX_IN; i++) from[i] = near_to(in[i]);
-    for (int i = 0; i < HWB_FUSED_MAX_OUT; i++) to[i] = near_to(out[i]);
+    for (int i = 0; i < HWB_FUSED_MAX_IN; i++) from[i] = operand(in[i]);
+    for (int i = 0; i < HWB_FUSED_MAX_OUT; i++) to[i] = operand(out[i]);
     return far.ref->run(ctx, state, kernel, from, versions, to);
 }
 
@@ -85,6 +91,7 @@ static inline hwb_device *far_device(hwb_ctx *ctx, int64_t watch) {
     far.table = *ref->backend;
     far.table.name = "far";
     far.table.host = false;
+    far.table.align = 16;
     far.table.mem_alloc = far_alloc;
     far.table.mem_free = far_free;
     far.table.mem_put = far_put;
