@@ -150,7 +150,7 @@ return {
     local function wait(row)
       run:metric(row.epoch, { loss = row.loss })
       local began = os.clock()
-      while args.slow and os.clock() - began < 0.4 do end -- luacheck: ignore
+      while args.slow and os.clock() - began < 0.2 do end -- luacheck: ignore
     end
     training(hwb, m, ds, put_as("training: "), run, args.train > 0 and args.train or 2, wait)
     if args.train == 0 then ghost_norms(hwb, m, ds, put_as("ghost norms: ")) end
