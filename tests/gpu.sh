@@ -135,7 +135,7 @@ device() {
 
 # Against this machine's headers and libraries; the plug-in of the bundle stays in use.
 build() {
-    local flags="" links="" one bad=0
+    local flags="" links="" one bad=0 jobs=()
     command -v cc >/dev/null || { echo "no C compiler"; return 77; }
     for one in $includes; do flags="$flags -isystem $one"; done
     for one in ${libs//:/ }; do links="$links -L$one -Wl,-rpath-link,$one"; done
@@ -145,10 +145,9 @@ build() {
         # shellcheck disable=SC2086
         cc -std=gnu11 -O2 -fPIC -fvisibility=hidden -Wall -Iengine -Icuda $flags -c "$one" \
             -o "$work/built/$(basename "$one" .c).o" &
+        jobs+=($!)
     done
-    while wait -n; do :; done # ends with 127 when none is left
-    [ $? -eq 127 ] || bad=1
-    wait
+    for one in "${jobs[@]}"; do wait "$one" || bad=1; done
     # libraries of Python's packages have no plain .so names: by file name, then
     # shellcheck disable=SC2086
     [ $bad -eq 0 ] && cc -shared "$work"/built/*.o -o "$work/built/libhwb_cuda.so" $links \
