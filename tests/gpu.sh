@@ -11,6 +11,7 @@
 #   summary.txt, summary.json   a line for every part and its outcome
 #   log.txt                     what every part printed
 #   bench.jsonl, peers.jsonl    the measurements      results.md   as rows for RESULTS.md
+#   kernels.txt                 what some cases ran, kernel by kernel, with times
 #
 # Wants an NVIDIA driver, CUDA 13 with NVRTC and cuBLAS (of the toolkit or of Python's
 # nvidia-* packages) and bash; installs nothing and writes below OUT and a temporary folder.
@@ -33,6 +34,7 @@ trap 'rm -rf "$work"' EXIT
 mkdir -p "$out" "$work/logs"
 : >"$out/log.txt"
 : >"$out/peers.jsonl"
+: >"$out/kernels.txt"
 cd "$root" || exit 2
 here=$work
 if [ -d "$bundle" ]; then
@@ -238,6 +240,20 @@ bench_more() {
     return $status
 }
 
+# The kernels of some cases: which implementation, and how long (with a wait after each, so
+# that small ones look slower than they are).
+kernels() {
+    local one status=0 more
+    for one in hvp "hvp math=tf32" train-step resnet50-hvp bert-hvp; do
+        case $one in resnet50*) more="batch=64" ;; *) more="" ;; esac
+        [ "$smoke" = 1 ] && more="smoke=1"
+        echo "==== $one" >>"$out/kernels.txt"
+        # shellcheck disable=SC2086
+        timeout -k 5 40 "$run" bench $one device=cuda dump=1 repeat=1 $more 2>>"$out/kernels.txt" || status=1
+    done
+    return $status
+}
+
 # has MODULE: or says that it is not there
 has() {
     python3 -c "import $1" 2>/dev/null && return 0
@@ -260,7 +276,7 @@ results() {
     python3 tests/gpu_table.py "$out/bench.jsonl" "$out/peers.jsonl"
 }
 
-export -f device build specs recipes sanitizer bench machine bench_all bench_more has peers results
+export -f device build specs recipes sanitizer bench machine bench_all bench_more kernels has peers results
 export run root work out here cuda libs includes small large smoke
 
 # ---- all of it ------------------------------------------------------------------------------
@@ -279,6 +295,7 @@ part memcheck 70 bash -c 'sanitizer memcheck'
 part bench 130 bash -c bench_all
 grep -h '^{' "$work/logs/bench" >"$out/bench.jsonl"
 part peers 120 bash -c 'peers float32'
+part kernels 40 bash -c kernels
 part bench_more 60 bash -c bench_more
 part recipes 60 bash -c 'recipes hessian_power_iteration hawq_resnet20 train_shapes10 absa_resnet20'
 HWB_DEVICE=cuda part specs_more 60 bash -c 'specs program ad tensor ops'
