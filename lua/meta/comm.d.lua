@@ -6,6 +6,13 @@
 --- hwb.train share each batch out among the ranks and add up; a recipe needs none of
 --- these functions for that.  All ranks must call them alike, in the same order.
 --- Only rank 0 prints and writes.  Alone, everything here is there and does nothing.
+---
+--- A rank that fails stops the others with its message and its exit status.  Ctrl-C at
+--- mpirun reaches the ranks as SIGTERM: they keep their checkpoint and run.json says
+--- interrupted, 143, while mpirun itself ends with 1; a rank that needs more than a second
+--- for it is killed, unless mpirun has `--mca odls_base_sigkill_timeout 30`.  When mpirun
+--- itself is killed, its processes end without a word; `hwb run --resume` goes on from
+--- the last checkpoint, on any number of ranks.
 ---@class hwb.comm
 hwb.comm = {}
 
