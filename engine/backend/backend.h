@@ -162,8 +162,9 @@ typedef const hwb_backend *(*hwb_backend_entry_fn)(uint32_t abi, const hwb_host 
 /* The compiled-in backends. */
 HWB_API const hwb_backend *hwb_backend_ref(void);
 HWB_API const hwb_backend *hwb_backend_cpu(void);
-/* How the CPU backend does 3x3 float32 convolutions of stride 1: "winograd", or "direct"
- * (HWB_WINOGRAD=0, or a processor without AVX2). */
+/* What the CPU backend runs float32 convolutions in, in the order it tries: for example
+ * "winograd:avx512, direct:avx512, onednn"; no Winograd under HWB_WINOGRAD=0, "onednn" alone
+ * on a processor without AVX2. */
 HWB_API const char *hwb_backend_cpu_convolutions(void);
 
 /* A backend opened on this context, by name ("ref", "cpu", "cuda", "cuda:1"): opened at

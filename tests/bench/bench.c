@@ -118,17 +118,23 @@ static int ascending(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static void dump_programs(bench *b, bool print) {
-    for (int i = 0; b->dump && b->whole && i < b->whole->family->products.n; i++) {
-        hwb_program *p = b->whole->family->products.list[i].program;
+static void dump_list(const hwb__programs *list, bool print) {
+    for (int i = 0; i < list->n; i++) {
         if (!print) {
-            hwb_program_time_kernels(p, true);
+            hwb_program_time_kernels(list->list[i].program, true);
             continue;
         }
-        char *text = hwb_program_dump(p);
+        char *text = hwb_program_dump(list->list[i].program);
         fputs(text, stderr);
         free(text);
     }
+}
+
+/* Of products, of the gradient and the loss. */
+static void dump_programs(bench *b, bool print) {
+    if (!b->dump || !b->whole) return;
+    dump_list(&b->whole->family->products, print);
+    dump_list(&b->whole->own, print);
 }
 
 static void print_line(bench *b, const double *wall, double cpu, double first, double mib,

@@ -282,7 +282,7 @@ static void test_passes(void **state) {
     /* one mask a convolution forward and one backward; the last result is summed at once */
     assert_int_equal(count_images(p, HWB_ROLE_TANGENT, HWB_OP_FUSED), 2 * CONVS - 1);
     /* behind the convolutions of layer1 that are Winograd's, forward and backward */
-    if (strcmp(hwb_backend_cpu_convolutions(), "winograd") == 0)
+    if (strncmp(hwb_backend_cpu_convolutions(), "winograd", 8) == 0)
         assert_true(count_following(p, HWB_ROLE_TANGENT) >= 4);
     assert_int_equal(count_steps(p, HWB_ROLE_TANGENT, HWB_OP_CONV), CONVS);
     assert_int_equal(count_steps(p, HWB_ROLE_TANGENT, HWB_OP_CONV_BWD_DATA), CONVS - 1);

@@ -89,7 +89,12 @@ static const hwb__direct *choose_direct(const hwb__vec *vec) {
 }
 
 const char *hwb_backend_cpu_convolutions(void) {
-    return choose_wino(choose_vec()) ? "winograd" : "direct";
+    const hwb__vec *vec = choose_vec();
+    const hwb__direct *direct = choose_direct(vec);
+    if (!direct) return "onednn";
+    bool wide = strcmp(direct->name, "avx512") == 0;
+    if (!choose_wino(vec)) return wide ? "direct:avx512, onednn" : "direct:avx2, onednn";
+    return wide ? "winograd:avx512, direct:avx512, onednn" : "winograd:avx2, direct:avx2, onednn";
 }
 
 /* Bytes of the third-level cache as Linux tells it (sysconf counts all caches of

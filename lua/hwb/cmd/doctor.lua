@@ -73,7 +73,7 @@ local function show(facts)
     {"vector instructions", cpu.isa},
     {"OpenMP threads", ("%d (wait policy %s)"):format(cpu.threads, cpu.wait_policy)},
     {"OpenBLAS threads", ("%d, %s"):format(cpu.blas_threads, cpu.blas_threading)},
-    {"3x3 convolutions", cpu.convolutions},
+    {"convolutions", cpu.convolutions},
     {"Landlock", facts.landlock and "version " .. facts.landlock or "not in this kernel"},
     {"data folder", facts.data.folder .. " (" .. facts.data.state .. ")"}})
   print("\nDevices")
