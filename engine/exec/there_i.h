@@ -25,7 +25,7 @@ void hwb__there_free(hwb__there *t); /* NULL is accepted */
 
 /* ---- memory ------------------------------------------------------------------------ */
 
-/* At least `bytes`, and up to a multiple of 64 of them may be written. */
+/* Room for `bytes`, and on to a multiple of 128 of them. */
 hwb_status hwb__there_alloc(hwb__there *t, void **out, int64_t bytes);
 void hwb__there_release(hwb__there *t, void *p);
 hwb_status hwb__there_put(hwb__there *t, void *to, const void *host, int64_t bytes);
