@@ -6,8 +6,19 @@
 --
 -- expected may be a nested table; failures say the shapes, the first bad
 -- element and the largest difference instead of addresses.
+--
+-- HWB_TEST_DEVICE: the device that specs run on; skipped (77) where it is not there.
 local assert = require "luassert"
 local say = require "say"
+
+local device = os.getenv("HWB_TEST_DEVICE")
+if device and device ~= "" and rawget(hwb, "device") then
+  local found, why = hwb.device(device)
+  if not found then
+    print("skipped: " .. why)
+    os.exit(77)
+  end
+end
 
 local function is_tensor(value) return rawget(hwb, "is_tensor") ~= nil and hwb.is_tensor(value) end
 
