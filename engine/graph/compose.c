@@ -318,9 +318,10 @@ hwb_status hwb_linear(hwb_graph *g, hwb_id *y, hwb_id x, hwb_id w, hwb_id bias) 
     attrs.tb = 1;
     HWB_TRY(hwb_reshape(g, &x, x, flat));
     HWB_TRY(hwb_graph_node(g, &x, HWB_OP_MATMUL, 2, (hwb_id[]){x, w}, &attrs));
-    if (bias != HWB_NONE) HWB_TRY(hwb_add(g, &x, x, bias));
     s.dim[s.ndim - 1] = ws.dim[0];
-    return hwb_reshape(g, y, x, s);
+    HWB_TRY(hwb_reshape(g, y, x, s));
+    /* behind the reshape, in the space of what follows, with which it becomes one pass */
+    return bias == HWB_NONE ? HWB_OK : hwb_add(g, y, *y, bias);
 }
 
 hwb_status hwb_fake_quant(hwb_graph *g, hwb_id *y, hwb_id x, hwb_id scale, hwb_id zero, double qmin,

@@ -54,6 +54,8 @@ static void batches(void **state) {
     for (int form = 0; form < 8; form++) {
         product(hwb_shape_of(3, 3, 50, 97), hwb_shape_of(3, 1, 97, 98), hwb_shape_of(3, 3, 50, 98),
                 form, NULL);
+        product(hwb_shape_of(3, 12, 100, 97), hwb_shape_of(3, 12, 97, 98),
+                hwb_shape_of(3, 12, 100, 98), form, NULL); /* a thread several whole ones */
         product(hwb_shape_of(3, 1, 170, 160), hwb_shape_of(3, 2, 160, 171),
                 hwb_shape_of(3, 2, 170, 171), form, NULL);
         product(hwb_shape_of(4, 1, 2, 170, 160), hwb_shape_of(4, 1, 2, 160, 171),

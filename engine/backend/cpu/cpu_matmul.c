@@ -6,12 +6,14 @@
  * Batch dims are equal or 1.  When b has one matrix and a is not transposed,
  * the batch is part of m and there is one product.  Otherwise many small
  * products are shared among threads (BLAS inside a parallel region runs on one
- * thread), few large ones run one after another with BLAS's own threads.
+ * thread), few large ones run one after another with all threads.  Which products are our
+ * own depends on their size alone, so that no result depends on the number of threads.
  */
 #include "backend/cpu/blas_i.h"
 #include "backend/cpu/cpu_i.h"
 #include "backend/cpu/cpu_product_i.h"
 
+#include <omp.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -22,9 +24,10 @@ typedef struct matmul_kernel {
     int64_t m, n, k, batch;
     int nd;                                                                /* batch dims */
     int64_t dim[HWB_MAX_DIMS], a_step[HWB_MAX_DIMS], b_step[HWB_MAX_DIMS]; /* elements; 0: shared */
-    bool across; /* threads over the batch */
-    bool add;    /* a third input is added */
-    bool own;    /* cpu_product.c */
+    bool across;    /* threads over the batch */
+    bool add;       /* a third input is added */
+    bool own;       /* cpu_product.c */
+    size_t scratch; /* bytes of one */
 } matmul_kernel;
 
 /* Multiply-adds under which a product is not worth several threads; sides under which
@@ -44,7 +47,9 @@ bool hwb__cpu_matmul_supports(const hwb_kdesc *desc) {
     return true;
 }
 
-static void one(const matmul_kernel *k, const char *a, const char *b, char *c, int64_t index) {
+/* place: bytes of scratch that belong to others */
+static void one(const matmul_kernel *k, const char *a, const char *b, char *c, int64_t index,
+                size_t place) {
     int64_t at_a = 0, at_b = 0, rest = index;
     for (int d = k->nd - 1; d >= 0; d--) {
         int64_t i = rest % k->dim[d];
@@ -58,6 +63,7 @@ static void one(const matmul_kernel *k, const char *a, const char *b, char *c, i
     b += (size_t)at_b * size;
     c += (size_t)(index * k->m * k->n) * size;
     if (k->own) {
+        char *scratch = k->base.state->scratch;
         hwb__product_run(&(hwb__product){.inner = k->base.state->direct,
                                          .m = k->m,
                                          .n = k->n,
@@ -71,8 +77,8 @@ static void one(const matmul_kernel *k, const char *a, const char *b, char *c, i
                                          .add = k->add,
                                          .c = (float *)c,
                                          .ldc = k->n,
-                                         .threads = k->base.threads,
-                                         .scratch = k->base.state->scratch});
+                                         .threads = k->across ? 1 : k->base.threads,
+                                         .scratch = (float *)(void *)(scratch + place)});
         return;
     }
     hwb__gemm(k->dtype, k->ta, k->tb, k->m, k->n, k->k, a, lda, b, ldb, k->add, c, k->n);
@@ -87,9 +93,10 @@ static hwb_status matmul_run(hwb_ctx *ctx, hwb__cpu_kernel *kernel, const void *
         memcpy(out[0], in[2], (size_t)(k->batch * k->m * k->n) * hwb_dtype_size(k->dtype));
     if (k->across) {
 #pragma omp parallel for schedule(static)
-        for (int64_t i = 0; i < k->batch; i++) one(k, in[0], in[1], out[0], i);
+        for (int64_t i = 0; i < k->batch; i++)
+            one(k, in[0], in[1], out[0], i, (size_t)omp_get_thread_num() * k->scratch);
     } else {
-        for (int64_t i = 0; i < k->batch; i++) one(k, in[0], in[1], out[0], i);
+        for (int64_t i = 0; i < k->batch; i++) one(k, in[0], in[1], out[0], i, 0);
     }
     return HWB_OK;
 }
@@ -135,13 +142,14 @@ hwb_status hwb__cpu_matmul_prepare(hwb_ctx *ctx, hwb__cpu_state *state, hwb__cpu
     int64_t macs = k->m * k->n * k->k;
     k->across = k->batch > 1 && base->threads > 1 && macs * k->batch > HWB_CPU_SERIAL &&
                 (k->batch >= base->threads * 4 || macs < ONE_THREAD_MACS);
-    k->own = k->dtype == HWB_F32 && !k->across && state->direct && k->m >= LEAST_SIDE &&
-             k->n >= LEAST_SIDE && k->k >= LEAST_SIDE;
+    k->own = k->dtype == HWB_F32 && state->direct && k->m >= LEAST_SIDE && k->n >= LEAST_SIDE &&
+             k->k >= LEAST_SIDE;
     hwb_status status = HWB_OK;
     if (k->own) {
         snprintf(base->name, sizeof base->name, "product:%s", state->direct->name);
-        status = hwb__cpu_reserve(ctx, state,
-                                  hwb__product_scratch(state->direct, k->m, k->k, base->threads));
+        int teams = k->across ? base->threads : 1;
+        k->scratch = hwb__product_scratch(state->direct, k->m, k->k, base->threads / teams);
+        status = hwb__cpu_reserve(ctx, state, (size_t)teams * k->scratch);
     }
     if (status == HWB_OK) *out = base;
     else matmul_free(base);
