@@ -305,6 +305,27 @@ static void test_large_copies(void **state) {
     free(back);
 }
 
+/* A second context of the process has memory, handles and a stream of its own; the kernels are
+ * shared; what it leaves is none of the first one's business. */
+static void test_two_contexts(void **state) {
+    (void)state;
+    hwb_ctx *first = cuda_ctx, *second = test_ctx_new();
+    hwb_device *device = cuda_dev, *other = NULL;
+    for (int turn = 0; turn < 2; turn++) {
+        large_product(cuda_kernel);
+        if (!other) assert_ok(second, hwb_device_open(second, &other, "cuda"));
+        assert_ptr_not_equal(other->state, device->state);
+        cuda_ctx = second, cuda_dev = other;
+        large_product(cuda_kernel);
+        large_conv(cuda_kernel, false);
+        cuda_ctx = first, cuda_dev = device;
+    }
+    hwb_ctx_free(second);
+    large_conv(cuda_kernel, false);
+    large_product(cuda_kernel);
+    all_right();
+}
+
 /* ---- sums over processes ---------------------------------------------------------------- */
 
 static hwb_status go_on(hwb_ctx *ctx) {
@@ -351,7 +372,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_special_values), cmocka_unit_test(test_pool_adjoint),
         cmocka_unit_test(test_bad_index),      cmocka_unit_test(test_memory),
         cmocka_unit_test(test_small_copies),   cmocka_unit_test(test_large_copies),
-        cmocka_unit_test(test_sums),
+        cmocka_unit_test(test_sums),           cmocka_unit_test(test_two_contexts),
     };
     if (!cuda_setup()) return 77;
     if (argc > 1) cmocka_set_test_filter(argv[1]);

@@ -89,6 +89,9 @@ EMU_API uint32_t emu_random(uint32_t below);
 /* ---- the emulated device ---------------------------------------------------------------- */
 EMU_API int emu_capability(void);             /* $HWB_EMU_SM, 90 by default */
 EMU_API cudaError_t emu_error(cudaError_t e); /* remembers it for cudaGetLastError */
+/* From operation number $HWB_EMU_BREAK on the device is broken, as by an access out of bounds:
+ * every call says so, and none does anything more. */
+EMU_API bool emu_broken(bool counts);
 /* An error that nobody has fetched: a library that looks for one after its launches takes
  * it for its own. */
 EMU_API bool emu_error_pending(void);

@@ -4,6 +4,8 @@
 #   - each call that can fail for want of memory or handles fails once: the program says
 #     which, ends in order, and leaves no device memory and no handle behind
 #     (HWB_EMU_LEAKS);
+#   - the device breaks, now or later, and every call says so from then on: the program says
+#     so too and ends in order;
 #   - no driver, an old one, no device, an old device, too little memory: one clear line.
 set -u
 hwb=$1
@@ -45,6 +47,21 @@ for n in $(seq 1 60); do
 done
 echo "refused $refused times, $fine times it did not matter"
 [ "$refused" -ge 15 ] && [ "$fine" -ge 5 ] || complain "$refused refused, $fine fine"
+
+broken=0
+for n in 1 2 3 5 8 13 21 34 55 89 144 233 377; do
+    said=$(HWB_EMU_BREAK=$n HWB_EMU_LEAKS=0 timeout 60 "$hwb" run --trust "$work/curvature.lua" 2>&1)
+    status=$?
+    [ "$status" -eq 0 ] || complain "a device that breaks at $n: status $status: $said"
+    case $said in
+    fine*) ;;
+    *"illegal memory access"* | *EXECUTION_FAILED* | *"failed to launch on the GPU"* | *"unknown cuBLAS status"*)
+        broken=$((broken + 1)) ;;
+    *) complain "a device that breaks at $n says: $said" ;;
+    esac
+done
+echo "broken $broken times"
+[ "$broken" -ge 6 ] || complain "only $broken times broken"
 
 # expect VARIABLE=VALUE TEXT: what `hwb` says when it wants the device
 expect() {

@@ -21,6 +21,7 @@ static pthread_t owner[MAX_CAPTURES];
 /* ---- what a capture forbids ------------------------------------------------------- */
 
 cudaError_t emu_unsafe_call(void) {
+    if (emu_broken(false)) return cudaErrorIllegalAddress;
     for (int i = 0; i < MAX_CAPTURES; i++) {
         capture *c = captures[i];
         if (!c || c->mode == cudaStreamCaptureModeRelaxed) continue;
@@ -131,6 +132,7 @@ static cudaGraphExec_t exec_of(cudaGraphExec_t e) {
 static cudaError_t instantiate(cudaGraphExec_t *out, cudaGraph_t handle) {
     struct CUgraph_st *g = graph_of(handle);
     *out = NULL;
+    if (emu_broken(false)) return cudaErrorIllegalAddress;
     if (emu_fail_now()) return cudaErrorMemoryAllocation;
     cudaGraphExec_t e = calloc(1, sizeof *e);
     struct CUgraph_st *copy = calloc(1, sizeof *copy);

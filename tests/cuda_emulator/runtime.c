@@ -46,6 +46,13 @@ bool emu_fail_now(void) {
     return ++count == number_of("HWB_EMU_FAIL", 0);
 }
 
+bool emu_broken(bool counts) {
+    static int count;
+    const int from = number_of("HWB_EMU_BREAK", 0);
+    count += counts;
+    return from && count >= from;
+}
+
 void emu_keep(void *p) {
     static void **kept;
     static size_t n, room;
@@ -91,6 +98,7 @@ EMU_API const char *cudaGetErrorString(cudaError_t e) {
     case cudaErrorNoKernelImageForDevice:
         return "no kernel image is available for execution on the device";
     case cudaErrorSymbolNotFound: return "named symbol not found";
+    case cudaErrorIllegalAddress: return "an illegal memory access was encountered";
     case cudaErrorNotReady: return "device not ready";
     case cudaErrorLaunchOutOfResources: return "too many resources requested for launch";
     case cudaErrorStreamCaptureUnsupported:
@@ -310,6 +318,7 @@ EMU_API cudaError_t cudaStreamDestroy(cudaStream_t s) {
 }
 
 static cudaError_t wait(cudaStream_t stream, cudaError_t (*how)(cudaStream_t)) {
+    if (emu_broken(false)) return emu_error(cudaErrorIllegalAddress);
     emu_lock();
     cudaError_t e = emu_capturing(stream) ? emu_capture_refuse(emu_stream_of(stream)) : how(stream);
     if (e == cudaSuccess) emu_count_wait();

@@ -177,6 +177,7 @@ static cudaError_t enqueue(cudaStream_t s, operation *op) {
 cudaError_t emu_enqueue(cudaStream_t handle, const char *what, emu_run run, const void *args,
                         size_t bytes) {
     cudaStream_t s = emu_stream_of(handle);
+    if (emu_broken(true)) return cudaErrorIllegalAddress;
     operation *op = operation_new(what, args, bytes);
     op->run = run;
     if (!s->capture) emu_count_operation(what);
