@@ -1,6 +1,6 @@
 /*
  * net_bert.h: a BERT encoder with a classifier of every token, in C, with the
- * tensors of peer_nets.py (see nets.h for their formulas).
+ * tensors of peer_spec.py (see nets.h for their formulas).
  *
  * Post-norm layers: x = LN(x + attention(x)); x = LN(x + W2 gelu(W1 x)).  Base
  * size: 12 layers of 768 in 12 heads, inner width 3072, vocabulary 28996, 128

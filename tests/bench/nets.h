@@ -1,6 +1,6 @@
 /*
  * nets.h: the benchmark networks in C, with weights and inputs by the formulas
- * of peer_nets.py, so that both sides compute on the same tensors.
+ * of peer_spec.py, so that both sides compute on the same tensors.
  *
  * Tensor k of n values is shift + scale * sin(h(k,i)),
  *     h(k,i) = (31 i^2 + 7919 i + 104729 k) mod 10007,   i = 0..n-1.
