@@ -56,9 +56,10 @@ done:
 /* v ← the unit vector along the part of v outside the found eigenvectors.
  * When nothing is left (v lies in their span) a random one takes its place. */
 static hwb_status deflate(power *z, int i, hwb__vector **v) {
-    double before = 0, norm = 0;
+    double before = 0;
     HWB_TRY(hwb__vector_norm(*v, &before));
-    HWB_TRY(hwb__basis_project(&z->found, *v, NULL, &norm));
+    double norm = before;
+    if (z->found.count > 0) HWB_TRY(hwb__basis_project(&z->found, *v, NULL, &norm));
     if (norm > 100 * hwb__eps(z->op->dtype) * before) return hwb__vector_scale(*v, 1 / norm);
     hwb__vector *fresh = NULL;
     HWB_TRY(hwb__basis_random(&z->found, z->opt->seed, (uint64_t)i + 0x10000u, &fresh));
@@ -106,15 +107,12 @@ static hwb_status judge(power *z, hwb__vector *w, double *theta) {
     hwb_eigs_result *r = z->r;
     hwb_dtype d = z->op->dtype;
     int i = z->pair;
-    double size = 0, res = 0, outside = 0;
-    HWB_TRY(hwb__vector_dots(z->v, w, theta));
-    HWB_TRY(hwb__vector_norm(w, &size));
+    double size = 0, res = 0;
+    HWB_TRY(hwb__vector_residual(z->v, w, theta, &size, &res));
     if (!isfinite(size)) return hwb__not_finite(z->ctx, "power", r->hvps - 1);
-    /* |w - θv|² would lose its digits as |w|² - θ²; subtract the vectors. */
-    HWB_TRY(hwb__vector_axpby(-*theta, z->v, 1, w));
-    HWB_TRY(hwb__vector_norm(w, &res));
     if (fabs(*theta) > r->norm_estimate) r->norm_estimate = fabs(*theta);
-    HWB_TRY(hwb__basis_project(&z->found, w, NULL, &outside));
+    double outside = res;
+    if (z->found.count > 0) HWB_TRY(hwb__basis_project(&z->found, w, NULL, &outside));
     HWB_TRY(hwb__eigs_report(z->ctx, r, z->opt, "power", i, *theta, res));
     r->values[i] = *theta;
     r->residuals[i] = res;

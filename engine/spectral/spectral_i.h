@@ -85,6 +85,9 @@ hwb_status hwb__vector_norm(const hwb__vector *v, double *x);
 hwb_status hwb__vector_scale(hwb__vector *v, double a);
 /* y = a x + b y; x is not y */
 hwb_status hwb__vector_axpby(double a, const hwb__vector *x, double b, hwb__vector *y);
+/* θ = v·w, size = |w|, then w -= θ v and rest = |w| */
+hwb_status hwb__vector_residual(const hwb__vector *v, hwb__vector *w, double *theta, double *size,
+                                double *rest);
 
 /* H v, a new vector of as many rows, nobody else's; interrupt checked. */
 hwb_status hwb__vector_apply(const hwb__vector *v, hwb__vector **out);

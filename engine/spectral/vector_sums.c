@@ -98,3 +98,44 @@ hwb_status hwb__vector_axpby(double a, const hwb__vector *x, double b, hwb__vect
                     hwb__vector_data(y, 0));
     return HWB_OK;
 }
+
+/* One wait for the three numbers: θ is used where it was made. */
+static hwb_status residual_there(const hwb__vector *v, hwb__vector *w, double *x) {
+    const hwb__space *s = v->space;
+    hwb_dtype d = s->op->dtype;
+    void *const vp = v->p;
+    hwb__sum_there less = {.n = s->op->n,
+                           .m = 1,
+                           .v = &vp,
+                           .y_slot = -1,
+                           .minus = true,
+                           .v_dtype = d,
+                           .y_dtype = d,
+                           .out_dtype = d,
+                           .y = w->p,
+                           .out = w->p};
+    void *const both[2] = {v->p, w->p};
+    HWB_TRY(hwb__there_slots(s->there, 3));
+    HWB_TRY(hwb__there_dots(s->there, d, s->op->n, 2, both, w->p, 0));
+    HWB_TRY(hwb__there_sum(s->there, &less));
+    HWB_TRY(hwb__there_dots(s->there, d, s->op->n, 1, &w->p, w->p, 2));
+    return hwb__there_fetch(s->there, 0, 3, x);
+}
+
+hwb_status hwb__vector_residual(const hwb__vector *v, hwb__vector *w, double *theta, double *size,
+                                double *rest) {
+    double x[3] = {0};
+    if (v->space->there) {
+        HWB_TRY(residual_there(v, w, x));
+    } else {
+        HWB_TRY(hwb__vector_dots(v, w, &x[0]));
+        HWB_TRY(hwb__vector_dots(w, w, &x[1]));
+        /* |w - θv|² would lose its digits as |w|² - θ²; subtract the vectors. */
+        HWB_TRY(hwb__vector_axpby(-x[0], v, 1, w));
+        HWB_TRY(hwb__vector_dots(w, w, &x[2]));
+    }
+    *theta = x[0];
+    *size = sqrt(x[1]);
+    *rest = sqrt(x[2]);
+    return HWB_OK;
+}
