@@ -24,3 +24,14 @@ done
 "$hwb" bench hvp --smoke --json | grep -q '"peak_mib"' || fail "hwb bench hvp --smoke --json"
 said=$("$hwb" bench lanczoz 2>&1) && fail "an unknown case was accepted"
 echo "$said" | grep -q "did you mean 'lanczos'" || fail "no near case in: $said"
+
+# PyTorch's sides know no other cases (listing them needs no PyTorch)
+here=$(dirname "$0")
+for peer in peer_torch.py peer_gpu.py; do
+    command -v python3 >/dev/null || break
+    names=$(python3 "$here/$peer" --list) || fail "$peer --list"
+    for case in $(echo "$names" | awk '{print $1}'); do
+        "$bench" list | grep -q "^$case	" || fail "$peer has a case $case that bench has not"
+    done
+done
+exit 0

@@ -301,6 +301,7 @@ def block_eigs(network, way, options):
 
     if way == "graph":
         if network.stream:
+            network.stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(network.stream):
                 apply = kept(network)
         else:
