@@ -71,10 +71,25 @@ parts = {p["part"]: p["outcome"] for p in s["parts"]}
 sys.exit(not (s["failed"] == 2 and parts["bench"] == "ok" and "broken" in parts["ops"]))
 PY
 
+# with a sanitizer
+cat >"$work/path/compute-sanitizer" <<'TOOL'
+#!/bin/sh
+for last; do :; done
+case $last in
+test_index) echo "an access out of bounds"; exit ${STUB_index:-0} ;;
+esac
+TOOL
+chmod +x "$work/path/compute-sanitizer"
+gpu 1
+says '^memcheck .*ok, nothing found in: test_groups .*test_pointwise$'
+STUB_index=9 gpu 1
+says '^memcheck .*FAILED \(1\): note: nothing found in: test_groups test_reduce test_move test_pool'
+rm "$work/path/compute-sanitizer"
+
 STUB_hwb='exit 4' gpu 77
 
-HWB_GPU_SECONDS=13 STUB_ops='sleep 30' gpu 1
-says '^ops .*FAILED: more than 1[0-3] s'
+HWB_GPU_SECONDS=16 STUB_ops='sleep 30' gpu 1
+says '^ops .*FAILED: more than 1[0-6] s'
 says '^bench .*LEFT OUT'
 
 # with peers: the quotients
