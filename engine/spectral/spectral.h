@@ -5,6 +5,8 @@
  * Vectors are hwb_tensor of op->dtype, [n] or [K,n]; every dot product, norm
  * and re-orthogonalisation accumulates in double over fixed-size blocks that
  * are summed in order, so a result does not depend on the thread count.
+ * Where an operator makes its products on a device (hwb_linop.where), a solver's
+ * vectors lie there; what goes in and comes out are host tensors all the same.
  * Random vectors come from (seed, purpose, index), so it does not depend on
  * how many probes travel at once either.
  *

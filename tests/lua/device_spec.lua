@@ -117,6 +117,8 @@ describe(name and "device " .. name or "device (skipped: " .. tostring(why) .. "
           out[#out + 1] = e.values[1]
           out[#out + 1] = e.vectors:norm():item()
         end
+        out[#out + 1] = H:apply(b):norm():item() -- a vector of the host in between
+        out[#out + 1] = H:trace{max_probes = 2, batch = 1, seed = 5}.mean
         return out
       end
       local want, got = solve(), on(name, solve)
