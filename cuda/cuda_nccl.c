@@ -59,8 +59,9 @@ static hwb_status load(hwb_ctx *ctx) {
 
 static hwb_status check(hwb_ctx *ctx, ncclResult_t e, const char *call) {
     if (e == ncclSuccess || e == ncclInProgress) return HWB_OK;
-    return hwb__cuda_fail(ctx, HWB_EDEVICE, "cuda: NCCL: %s at %s", nccl.ncclGetErrorString(e),
-                          call);
+    return hwb__cuda_fail(
+        ctx, HWB_EDEVICE, "cuda: NCCL: %s at %s%s", nccl.ncclGetErrorString(e), call,
+        e == ncclInvalidUsage ? " (every process needs a device of its own)" : "");
 }
 
 static hwb_status make_id(hwb_ctx *ctx, void *state, void *id) {

@@ -47,6 +47,7 @@ fi
 
 # ---- where the CUDA libraries and headers are -----------------------------------------
 cuda=${CUDA_HOME:-/usr/local/cuda}
+[ -n "${CUDA_HOME:-}" ] || [ -d "$cuda" ] || cuda=$(dirname "$(dirname "$(realpath -m "$(command -v nvcc || echo "$cuda/bin/nvcc")")")")
 wheels=$(python3 - 2>/dev/null <<'PY'
 import glob, os, sysconfig
 for base in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
