@@ -105,6 +105,7 @@ static void spread(const float *from, int64_t first, int64_t n, int64_t total, i
 
 /* A matrix [n, L] becomes its transpose: rows half of them apart are interleaved, log2(n) times. */
 INLINE void transpose(int n, vec r[DIRECT_LANES]) {
+    const int half = n / 2;
     lane low, high;
     UNROLL for (int i = 0; i < L; i++) {
         low[i] = i / 2 + i % 2 * L;
@@ -112,9 +113,9 @@ INLINE void transpose(int n, vec r[DIRECT_LANES]) {
     }
     UNROLL for (int stage = 1; stage < n; stage *= 2) {
         vec s[DIRECT_LANES];
-        UNROLL for (int i = 0; i < n / 2; i++) {
-            s[2 * i] = __builtin_shuffle(r[i], r[i + n / 2], low);
-            s[2 * i + 1] = __builtin_shuffle(r[i], r[i + n / 2], high);
+        UNROLL for (int i = 0; i < half; i++) {
+            s[2 * i] = __builtin_shuffle(r[i], r[i + half], low);
+            s[2 * i + 1] = __builtin_shuffle(r[i], r[i + half], high);
         }
         UNROLL for (int i = 0; i < n; i++) r[i] = s[i];
     }
