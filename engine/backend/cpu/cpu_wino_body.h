@@ -4,20 +4,7 @@
  * and WINO_TABLE.
  *
  * Vectors run over channels, which lie next to each other; so no data is ever
- * rearranged.  With points 0, a, -a, b, -b, infinity (Lavin & Gray 2015, sec. 4.1;
- * monic polynomials prod (x - q) over the other points in the rows of B'):
- *
- *   B' =  aabb  0     -aa-bb  0      1  0     G = 1/aabb  0     0      f = 2aa(aa-bb)
- *         0    -abb   -bb     a      1  0         1/f     a/f   aa/f   h = 2bb(bb-aa)
- *         0     abb   -bb    -a      1  0         1/f    -a/f   aa/f
- *         0    -baa   -aa     b      1  0         1/h     b/h   bb/h
- *         0     baa   -aa    -b      1  0         1/h    -b/h   bb/h
- *         0     aabb   0     -aa-bb  0  1         0       0     1
- *
- *   A' =  1  1    1    1    1    0
- *         0  a   -a    b   -b    0
- *         0  aa   aa   bb   bb   0
- *         0  aaa -aaa  bbb -bbb  1
+ * rearranged.
  */
 #include "backend/cpu/cpu_wino_i.h"
 
@@ -37,86 +24,10 @@ INLINE void store(float *p, vec v) {
     *(vec_any *)p = v;
 }
 
-static const float a = 0.625f, b = 1.5f, aa = 0.390625f, bb = 2.25f;
-static const float aaa = 0.244140625f, bbb = 3.375f, aabb = 0.87890625f, sum2 = 2.640625f;
+#include "backend/cpu/cpu_wino_tile_body.h"
+#include "backend/cpu/cpu_wino_stride_body.h"
 
-/* ---- one-dimensional transforms -------------------------------------------- */
-
-/* The two rows of B' of points q and -q, as they share their terms, with r the other
- * point: (v, w) = s +- t. */
-INLINE void image_pair(float q, float r, vec d1, vec d2, vec d3, vec d4, vec *v, vec *w) {
-    vec s = d4 - (r * r) * d2, t = q * d3 - (q * r * r) * d1;
-    *v = s + t;
-    *w = s - t;
-}
-
-INLINE vec image_end(vec d0, vec d2, vec d4) {
-    return aabb * d0 + (d4 - sum2 * d2);
-}
-
-INLINE void image_row(const vec d[6], float *to, int64_t step) {
-    vec v, w;
-    store(to, image_end(d[0], d[2], d[4]));
-    image_pair(a, b, d[1], d[2], d[3], d[4], &v, &w);
-    store(to + step, v);
-    store(to + 2 * step, w);
-    image_pair(b, a, d[1], d[2], d[3], d[4], &v, &w);
-    store(to + 3 * step, v);
-    store(to + 4 * step, w);
-    store(to + 5 * step, image_end(d[1], d[3], d[5]));
-}
-
-/* A' : 6 -> 4 */
-INLINE void result_column(const vec m[6], vec y[4]) {
-    vec s = m[1] + m[2], d = m[1] - m[2], t = m[3] + m[4], e = m[3] - m[4];
-    y[0] = m[0] + (s + t);
-    y[1] = a * d + b * e;
-    y[2] = aa * s + bb * t;
-    y[3] = aaa * d + (bbb * e + m[5]);
-}
-
-/* Two rows of A likewise, and a whole row of results of it. */
-INLINE void adjoint_pair(float q, vec y0, vec y1, vec y2, vec y3, vec *v, vec *w) {
-    vec s = y0 + (q * q) * y2, t = q * y1 + (q * q * q) * y3;
-    *v = s + t;
-    *w = s - t;
-}
-
-INLINE void adjoint_row(const vec y[4], float *to, int64_t step) {
-    vec v, w;
-    store(to, y[0]);
-    adjoint_pair(a, y[0], y[1], y[2], y[3], &v, &w);
-    store(to + step, v);
-    store(to + 2 * step, w);
-    adjoint_pair(b, y[0], y[1], y[2], y[3], &v, &w);
-    store(to + 3 * step, v);
-    store(to + 4 * step, w);
-    store(to + 5 * step, y[3]);
-}
-
-/* G : 3 -> 6 */
-INLINE void weight_column(vec w0, vec w1, vec w2, vec u[6]) {
-    const float f = 1 / (2 * aa * (aa - bb)), h = 1 / (2 * bb * (bb - aa));
-    vec p = f * w0 + (f * aa) * w2, q = (f * a) * w1;
-    vec r = h * w0 + (h * bb) * w2, s = (h * b) * w1;
-    u[0] = (1 / aabb) * w0;
-    u[1] = p + q;
-    u[2] = p - q;
-    u[3] = r + s;
-    u[4] = r - s;
-    u[5] = w2;
-}
-
-/* G' : 6 -> 3 */
-INLINE void gradient_column(const vec s[6], vec w[3]) {
-    const float f = 1 / (2 * aa * (aa - bb)), h = 1 / (2 * bb * (bb - aa));
-    vec p = f * (s[1] + s[2]), r = h * (s[3] + s[4]);
-    w[0] = (1 / aabb) * s[0] + (p + r);
-    w[1] = (f * a) * (s[1] - s[2]) + (h * b) * (s[3] - s[4]);
-    w[2] = aa * p + (bb * r + s[5]);
-}
-
-/* ---- tiles ----------------------------------------------------------------- */
+/* ---- blocks of tiles --------------------------------------------------------- */
 
 typedef struct tile {
     int64_t image, row, col; /* among the tiles of the image */
@@ -125,6 +36,14 @@ typedef struct tile {
 INLINE tile tile_at(const hwb__wino_geom *g, int64_t t) {
     int64_t in_image = g->rows * g->cols, r = t % in_image;
     return (tile){t / in_image, r / g->cols, r % g->cols};
+}
+
+INLINE void tile_next(const hwb__wino_geom *g, tile *p) {
+    if (++p->col < g->cols) return;
+    p->col = 0;
+    if (++p->row < g->rows) return;
+    p->row = 0;
+    p->image++;
 }
 
 /* The size x size pixels from (row, col), one vector each, zeros outside. */
@@ -138,87 +57,14 @@ INLINE void cut(const float *image, int64_t h, int64_t w, int64_t c, int64_t row
         }
 }
 
-/* B' x B of one vector of channels, x[i,j] at from + i * down + j * right. */
-INLINE void image_tile(const float *from, int64_t down, int64_t right, float *to, int64_t step) {
-#define X(i) load(from + (i)*down + j * right)
-    vec r[6], s[6];
-    UNROLL for (int j = 0; j < 6; j++) {
-        vec d2 = X(2), d3 = X(3);
-        r[j] = image_end(X(0), d2, X(4));
-        s[j] = image_end(X(1), d3, X(5));
-    }
-    image_row(r, to, step);
-    image_row(s, to + 30 * step, step);
-    UNROLL for (int j = 0; j < 6; j++) image_pair(a, b, X(1), X(2), X(3), X(4), &r[j], &s[j]);
-    image_row(r, to + 6 * step, step);
-    image_row(s, to + 12 * step, step);
-    UNROLL for (int j = 0; j < 6; j++) image_pair(b, a, X(1), X(2), X(3), X(4), &r[j], &s[j]);
-    image_row(r, to + 18 * step, step);
-    image_row(s, to + 24 * step, step);
-#undef X
-}
-
-/* A y A' of one vector of channels: two rows at a time, so that all stays in registers */
-INLINE void adjoint_tile(const float *from, int64_t down, int64_t right, float *to, int64_t step) {
-#define Y(i) load(from + (i)*down + j * right)
-    vec r[4], s[4];
-    UNROLL for (int j = 0; j < 4; j++) r[j] = Y(0);
-    adjoint_row(r, to, step);
-    UNROLL for (int j = 0; j < 4; j++) adjoint_pair(a, Y(0), Y(1), Y(2), Y(3), &r[j], &s[j]);
-    adjoint_row(r, to + 6 * step, step);
-    adjoint_row(s, to + 12 * step, step);
-    UNROLL for (int j = 0; j < 4; j++) adjoint_pair(b, Y(0), Y(1), Y(2), Y(3), &r[j], &s[j]);
-    adjoint_row(r, to + 18 * step, step);
-    adjoint_row(s, to + 24 * step, step);
-    UNROLL for (int j = 0; j < 4; j++) r[j] = Y(3);
-    adjoint_row(r, to + 30 * step, step);
-#undef Y
-}
-
-/* Where results of a tile go, a vector each: those of the first `high` rows and `wide`
- * columns, or all. */
-typedef struct place {
-    float *out;
-    const float *more;   /* what is added, or NULL */
-    int64_t right, down; /* from one pixel to the next, in out */
-    int64_t more_right, more_down;
-    int64_t high, wide;
-} place;
-
-INLINE void give(const place *p, bool whole, int i, int j, vec y) {
-    if (!whole && (i >= p->high || j >= p->wide)) return;
-    const float *more = p->more + i * p->more_down + j * p->more_right;
-    store(p->out + i * p->down + j * p->right, p->more ? load(more) + y : y);
-}
-
-/* A' m A of one vector of channels */
-INLINE void result_tile(const float *from, int64_t step, const place *p, bool whole) {
-    vec r[6][4], y[4];
-    UNROLL for (int j = 0; j < 6; j++) {
-        vec m[6];
-        UNROLL for (int i = 0; i < 6; i++) m[i] = load(from + (6 * i + j) * step);
-        result_column(m, r[j]);
-    }
-    UNROLL for (int i = 0; i < 4; i++) {
-        vec m[6];
-        UNROLL for (int j = 0; j < 6; j++) m[j] = r[j][i];
-        result_column(m, y);
-        UNROLL for (int j = 0; j < 4; j++) give(p, whole, i, j, y[j]);
-    }
-}
-
-#include "backend/cpu/cpu_wino_stride_body.h"
-
-/* ---- blocks of tiles --------------------------------------------------------- */
-
 /* One vector of channels of a tile of images (adjoint: of adjoints of a gradient). */
-INLINE void transform(hwb__wino_kind kind, bool adjoint, const float *from, int64_t down,
-                      int64_t right, float *to, int64_t step) {
-    if (adjoint && kind == WINO_PLAIN) adjoint_tile(from, down, right, to, step);
-    else if (adjoint) adjoint_down_tile(from, down, right, to, step);
-    else if (kind == WINO_PLAIN) image_tile(from, down, right, to, step);
-    else if (kind == WINO_DOWN) down_tile(from, down, right, to, step);
-    else up_tile(from, down, right, to, step);
+INLINE void transform(hwb__wino_kind kind, bool adjoint, const pixels *x, int zero, float *to,
+                      int64_t step) {
+    if (adjoint && kind == WINO_PLAIN) adjoint_tile(x, to, step);
+    else if (adjoint) adjoint_down_tile(x, to, step);
+    else if (kind == WINO_PLAIN) image_tile(x, zero, to, step);
+    else if (kind == WINO_DOWN) down_tile(x, zero, to, step);
+    else up_tile(x, zero, to, step);
 }
 
 /* Images [h,w,all] as tiles of size x size pixels, `step` apart. */
@@ -227,26 +73,50 @@ typedef struct source {
     int64_t h, w, all, size, step, top, left;
 } source;
 
-/* to[points][block,c] of c channels of `count` tiles from the first; kind, adjoint: constants */
+/* What is read of rows outside an image, where a row is no longer. */
+enum { ZEROS = 8192 };
+static const float zeros[ZEROS];
+
+/* to[points][block,c] of c channels of `count` tiles from the first; kind, adjoint: constants.
+ * Rows outside are read from zeros and one column outside is left out; other tiles are copied
+ * first. */
 INLINE void transform_block(const hwb__wino_geom *g, hwb__wino_kind kind, bool adjoint,
                             const source *s, int64_t first, int64_t count, int64_t c, float *to) {
-    int64_t step = g->block * c + 16;
+    int64_t step = g->block * c + 16, wide = s->w * s->all;
     const int size = kind == WINO_DOWN && !adjoint ? 9 : adjoint ? 4 : kind == WINO_UP ? 5 : 6;
+    const bool left = !adjoint && kind != WINO_UP, right = !adjoint && kind != WINO_DOWN;
     float edge[81 * WINO_LANES] __attribute__((aligned(64)));
-    for (int64_t t = 0; t < count; t++) {
-        tile p = tile_at(g, first + t);
-        const float *image = s->image + p.image * s->h * s->w * s->all;
+    const float *rows[9] = {NULL}, *image = NULL;
+    bool inside = false;
+    tile p = tile_at(g, first);
+    for (int64_t t = 0; t < count; t++, tile_next(g, &p)) {
         int64_t row = p.row * s->step - s->top, col = p.col * s->step - s->left;
-        bool inside = row >= 0 && col >= 0 && row + size <= s->h && col + size <= s->w;
+        if (t == 0 || p.col == 0) {
+            image = s->image + p.image * s->h * wide;
+            inside = row >= 0 && row + size <= s->h;
+            UNROLL for (int i = 0; i < size; i++) {
+                int64_t y = row + i;
+                rows[i] = inside || (y >= 0 && y < s->h) ? image + y * wide : zeros;
+            }
+        }
+        bool low = left && col == -1, high = right && col + size == s->w + 1;
+        bool fits = (low || col >= 0) && (high || col + size <= s->w) && !(low && high) &&
+                    (inside || wide <= ZEROS);
         for (int64_t k = 0; k < c; k += L) {
+            pixels x = {.right = s->all};
             float *points = to + t * c + k;
-            if (inside) {
-                const float *from = image + (row * s->w + col) * s->all + k;
-                transform(kind, adjoint, from, s->w * s->all, s->all, points, step);
+            if (!fits) {
+                cut(image + k, s->h, s->w, s->all, row, col, size, edge);
+                UNROLL for (int i = 0; i < size; i++) x.row[i] = edge + i * size * L;
+                x.right = L;
+                transform(kind, adjoint, &x, -1, points, step);
                 continue;
             }
-            cut(image + k, s->h, s->w, s->all, row, col, size, edge);
-            transform(kind, adjoint, edge, size * L, L, points, step);
+            int64_t at = (low ? 0 : col * s->all) + k;
+            UNROLL for (int i = 0; i < size; i++) x.row[i] = rows[i] + at;
+            if (low) transform(kind, adjoint, &x, 0, points, step);
+            else if (high) transform(kind, adjoint, &x, size - 1, points, step);
+            else transform(kind, adjoint, &x, -1, points, step);
         }
     }
 }
@@ -292,8 +162,8 @@ INLINE void result_blocks(const hwb__wino_geom *g, hwb__wino_kind kind, const fl
                           const hwb__wino_result *r, int64_t first, int64_t count, int64_t o0,
                           int64_t on) {
     int64_t step = g->block * on + 16, o = g->o, n = r->width, size = g->out_step;
-    for (int64_t t = 0; t < count; t++) {
-        tile p = tile_at(g, first + t);
+    tile p = tile_at(g, first);
+    for (int64_t t = 0; t < count; t++, tile_next(g, &p)) {
         int64_t row = p.row * size, col = p.col * size;
         int64_t pixel = (p.image * g->oh + row) * g->ow + col;
         place to = {.right = n,

@@ -49,8 +49,8 @@ INLINE void down_row(const vec r[9], float *to, int64_t step) {
 }
 
 /* 9x9 pixels of an image -> 81 points */
-INLINE void down_tile(const float *from, int64_t down, int64_t right, float *to, int64_t step) {
-#define X(i)   load(from + (i)*down + j * right)
+INLINE void down_tile(const pixels *x, int zero, float *to, int64_t step) {
+#define X(i)   pixel(x, zero, i, j)
 #define ROW(i) (to + (i)*PHASES * step)
     vec r[9], s[9];
     UNROLL for (int j = 0; j < 9; j++) image_pair(lo, hi, X(0), X(2), X(4), X(6), &r[j], &s[j]);
@@ -68,7 +68,7 @@ INLINE void down_tile(const float *from, int64_t down, int64_t right, float *to,
 }
 
 /* 5x5 adjoints -> 81 points */
-INLINE void up_tile(const float *from, int64_t down, int64_t right, float *to, int64_t step) {
+INLINE void up_tile(const pixels *x, int zero, float *to, int64_t step) {
     vec r[5], s[5];
     UNROLL for (int j = 0; j < 5; j++) image_pair(lo, hi, X(0), X(1), X(2), X(3), &r[j], &s[j]);
     halves(r, r, ROW(0), step);
@@ -98,9 +98,8 @@ INLINE void adjoint_halves(const vec y[4], float *to, int64_t step) {
 }
 
 /* 4x4 adjoints -> 81 points of a gradient */
-INLINE void adjoint_down_tile(const float *from, int64_t down, int64_t right, float *to,
-                              int64_t step) {
-#define Y(i) load(from + (i)*down + j * right)
+INLINE void adjoint_down_tile(const pixels *x, float *to, int64_t step) {
+#define Y(i) pixel(x, -1, i, j)
     vec r[4], s[4];
     UNROLL for (int j = 0; j < 4; j++) adjoint_pair(lo, Y(0), Y(1), Y(2), Y(3), &r[j], &s[j]);
     adjoint_halves(r, ROW(0), step);
