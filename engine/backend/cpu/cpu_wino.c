@@ -32,7 +32,7 @@ enum {
     GRADIENT_BLOCK = 128, /* where sums are too large for the second-level cache */
     WIDE = 64,            /* outputs a thread takes of a layer with many channels */
     MANY = 128 * 128,     /* more weights (of one tap) than that are many */
-    SLOT_TILES = 96,      /* least tiles of a slot */
+    SLOT_TILES = 96,      /* least tiles of a slot, of stride 1 */
     MAX_SLOTS = 8,
     GROUP_BYTES = 8 << 20,
     BLOCK_BYTES = 512 << 10 /* of a block of stride 2 */
@@ -358,7 +358,7 @@ static void wino_free(hwb__cpu_kernel *kernel) {
 /* Slots of a gradient: as many as are of use, and as fit 10 MB with their sums; with
  * less than two, threads share the outputs instead. */
 static int64_t choose_slots(const hwb__wino_geom *g) {
-    int64_t slots = hwb__wino_tiles(g) / SLOT_TILES;
+    int64_t slots = hwb__wino_tiles(g) * g->points / (SLOT_TILES * WINO_WEIGHTS);
     int64_t most = (10 << 20) / (hwb__wino_weights(g, g->o) * (int64_t)sizeof(float));
     if (slots < most) most = slots;
     for (slots = MAX_SLOTS; slots > 1 && slots > most;)
