@@ -28,8 +28,23 @@ hwb_status hwb__channels_last(hwb_graph *g, hwb_graph **out, int n_out, hwb_id *
 bool hwb__has_allreduce(const hwb_graph *g);
 hwb_status hwb__order_allreduce(hwb_graph *g, hwb_graph **out, int n_out, hwb_id *outputs,
                                 hwb_id *map);
+/* Values that wait long for a late reader are computed again where that is cheap (recompute.c). */
+hwb_status hwb__recompute(hwb_graph *g, hwb_graph **out, bool across, int n_out, hwb_id *outputs,
+                          hwb_id *map);
+/* The stage of a node whose inputs' stages are known. */
+uint16_t hwb__stage_of(const hwb__node *n, const uint16_t *stage);
 /* A leaf again in another graph (same role, name, tensor, constant). */
 hwb_status hwb__copy_leaf(const hwb_graph *from, hwb_id id, hwb_graph *to, hwb_id *out);
+
+/* ---- minimum cut (mincut.c) -------------------------------------------------- */
+
+typedef struct hwb__cut hwb__cut;      /* a graph of n vertices */
+#define HWB__CUT_NEVER (INT64_MAX / 4) /* capacity of an edge that may not be cut */
+hwb_status hwb__cut_new(hwb_ctx *ctx, hwb__cut **out, int n);
+hwb_status hwb__cut_edge(hwb__cut *c, int from, int to, int64_t capacity);
+/* Once: which vertices are on the sink's side of the minimum cut nearest to it. */
+void hwb__cut_solve(hwb__cut *c, int source, int sink, bool *sink_side);
+void hwb__cut_free(hwb__cut *c);
 
 /* ---- groups ---------------------------------------------------------------- */
 

@@ -44,9 +44,7 @@ const hwb_shape *hwb__fuse_space(const hwb_graph *g, hwb_id id) {
 static hwb_status find_stages(const hwb_graph *g, uint16_t *stage) {
     for (hwb_id id = 0; id < g->count; id++) {
         const hwb__node *n = g->nodes[id];
-        stage[id] = n->op == HWB_OP_INPUT ? (uint16_t)n->attrs.role : 0;
-        for (int i = 0; i < n->n_in; i++)
-            if (stage[n->in[i]] > stage[id]) stage[id] = stage[n->in[i]];
+        stage[id] = hwb__stage_of(n, stage);
         for (int i = 0; i < n->n_in; i++)
             if (stage[n->in[i]] >= HWB_ROLE_TANGENT && stage[n->in[i]] < stage[id])
                 return hwb_fail(g->ctx, HWB_EARG, "%s mixes tangents that are run apart",
@@ -195,9 +193,12 @@ static hwb_dtype kernel_dtype(const hwb_graph *g, hwb_id id) {
     return HWB_F32;
 }
 
+/* Joins the unit of `id` to that of an earlier node.  What is computed again (recompute.c, a
+ * pointwise node with attrs.key) stays away from what computed it first. */
 static hwb_status try_join(hwb__units *c, hwb_id id, hwb_id other) {
     hwb_id v = hwb__root(c->q, other);
     int merge[2] = {c->q->unit[v], c->q->unit[id]};
+    if (c->g->nodes[id]->attrs.key > c->g->nodes[v]->attrs.key) return HWB_OK;
     if (merge[0] < 0 || merge[0] == merge[1] || v != other) return HWB_OK;
     if (!joinable(c, id, v) || kernel_dtype(c->g, id) != kernel_dtype(c->g, v)) return HWB_OK;
     if (!within_limits(c, 2, merge) || hwb__units_cycle(c, 2, merge)) return HWB_OK;

@@ -19,13 +19,6 @@ bool hwb__has_allreduce(const hwb_graph *g) {
     return false;
 }
 
-static int stage_of(const hwb__node *n, const uint16_t *stage) {
-    int s = n->op == HWB_OP_INPUT ? n->attrs.role : 0;
-    for (int i = 0; i < n->n_in; i++)
-        if (stage[n->in[i]] > s) s = stage[n->in[i]];
-    return s;
-}
-
 /* Tangents that are run apart have stages behind HWB_ROLE_TANGENT. */
 static int stage_count(const hwb_graph *g) {
     int n = HWB_ROLE_COUNT;
@@ -63,7 +56,7 @@ hwb_status hwb__order_allreduce(hwb_graph *g, hwb_graph **out, int n_out, hwb_id
     HWB_GOTO(done, st, hwb_graph_new(g->ctx, &h));
     for (hwb_id id = 0; id < g->count && st == HWB_OK; id++) {
         const hwb__node *n = g->nodes[id];
-        stage[id] = (uint16_t)stage_of(n, stage);
+        stage[id] = hwb__stage_of(n, stage);
         HWB_GOTO(done, st, hwb_graph_push_scope(h, g->scopes[n->scope]));
         st = again(g, id, h, map, &last[stage[id]], &map[id]);
         hwb_graph_pop_scope(h);

@@ -20,6 +20,7 @@ typedef struct hwb_compile_options {
     bool no_fuse;       /* one kernel a node: for tests and for finding NaNs */
     bool no_layout;     /* keep images as N,C,H,W */
     bool no_epilogues;  /* no pointwise group in a convolution's kernel */
+    bool no_recompute;  /* every value that is read late waits in memory */
 } hwb_compile_options;
 
 /* Compile what `outputs` need (ids of g; HWB_NONE is refused).  The graph is

@@ -67,7 +67,10 @@ struct hwb_program {
     hwb_program_info info;
 };
 
-/* ---- kernels ------------------------------------------------------------------- */
+/* ---- plan and kernels ------------------------------------------------------------------- */
+
+/* p->plan, and with it p->graph, `outputs` and p->external (plans.c). */
+hwb_status hwb__make_plan(hwb_program *p, int n_out, hwb_id *outputs, const hwb_compile_options *o);
 
 /* What step k is to the backend; borrows from the plan. */
 void hwb__describe_step(const hwb_program *p, int k, hwb_kdesc *d);

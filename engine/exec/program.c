@@ -62,6 +62,8 @@ void hwb__describe_step(const hwb_program *p, int k, hwb_kdesc *d) {
     memset(d, 0, sizeof *d);
     d->op = s->op;
     d->attrs = p->graph->nodes[s->node]->attrs;
+    d->attrs.role = 0; /* of a value computed again: no matter of the kernel */
+    d->attrs.key = 0;
     d->n_in = s->n_in;
     d->n_out = s->n_out;
     d->in = s->in_desc;
@@ -213,12 +215,7 @@ hwb_status hwb_compile(hwb_ctx *ctx, hwb_program **out, const hwb_graph *g, int 
              hwb_device_open(ctx, &p->device, o->device ? o->device : hwb_get_device(ctx)));
     HWB_GOTO(fail, st, hwb_device_open(ctx, &p->ref, "ref"));
     HWB_GOTO(fail, st, run_passes(ctx, p, (hwb_graph *)g, n_out, outs, o));
-    bool follows = p->device->backend->epilogues && !o->no_fuse && !o->no_epilogues;
-    HWB_GOTO(fail, st,
-             hwb__plan_make(p->graph, &p->plan, n_out, outs,
-                            !o->no_fuse && p->device->backend->fuses,
-                            !o->no_fuse && p->device->backend->pairs, follows ? p->device : NULL,
-                            p->device->backend->align));
+    HWB_GOTO(fail, st, hwb__make_plan(p, n_out, outs, o));
     HWB_GOTO(fail, st, make_feeds(ctx, p));
     HWB_GOTO(fail, st, make_stages(ctx, p));
     HWB_GOTO(fail, st, make_kernels(ctx, p));
