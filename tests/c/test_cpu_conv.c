@@ -297,7 +297,9 @@ static void as_products(void **state) {
         for (int j = 0; j < 3; j++) {
             int accumulate = (int)(i + (size_t)j) % 3;
             check c = conv_case(ops[j], &shapes[i], HWB_F32, true, 0, 0, accumulate);
-            assert_uses(&c, "direct", true);
+            bool taken = j < 2 || shapes[i].stride == 2 || shapes[i].k == 1;
+            assert_uses(&c, "direct", taken);
+            if (!taken) continue;
             c.exact_threads = c.wide = true;
             c.setup = use_products;
             check_kernel(&c);

@@ -13,10 +13,10 @@
  * are packed into panels first.  A block of rows is copied into cache and multiplied with
  * panel after panel, while the next one is brought there.
  *
- *   gradient  W_t[o,c] = sum over pixels:  y[i,j,o] image[r i + y_t, r j + x_t, c]
+ * A block is whole strips of the result's images, so that a group can follow it
+ * (cpu_after_i.h): its results then go to memory of the thread's own and through the group.
  *
- * is the product of a column and a row for every pixel; threads share its columns or
- * its rows.
+ * Weight gradients: cpu_direct_gradient.c.
  *
  * No sum is divided among threads, so no result depends on their number.  Nothing is
  * kept between runs.
@@ -317,14 +317,14 @@ static int64_t plan(direct_kernel *k) {
 }
 
 /* Where it was measured to be faster than oneDNN, or as fast and without a packed copy of the
- * weights: all but gradients of many pixels and few channels. */
+ * weights: all but gradients of several taps and stride 1. */
 bool hwb__cpu_direct_takes(const hwb__cpu_state *state, const hwb__conv_geom *c) {
     if (!state->direct || c->dtype != HWB_F32 || !c->channels_last || c->groups != 1) return false;
     if (c->c % state->direct->lanes || c->o % state->direct->lanes) return false;
     if (c->stride[0] != c->stride[1] || c->stride[0] > DIRECT_MAX_STRIDE) return false;
-    if (c->kernel[0] * c->kernel[1] > DIRECT_MAX_TAPS) return false;
-    return true;
-    return c->kernel[0] * c->kernel[1] == 1 && c->c * c->o >= 64 * c->n * c->oh * c->ow;
+    int64_t taps = c->kernel[0] * c->kernel[1];
+    if (c->op == HWB_OP_CONV_BWD_WEIGHTS && c->stride[0] == 1) return taps == 1;
+    return taps <= DIRECT_MAX_TAPS;
 }
 
 bool hwb__cpu_direct_after(const hwb__conv_geom *c) {

@@ -88,19 +88,12 @@ static void gradient(int64_t count, int64_t width, int64_t depth, const float *x
 
 /* ---- panels -------------------------------------------------------------------- */
 
-/* width: a constant */
-INLINE void spread_panels(const float *from, int64_t first, int64_t n, int64_t total, int64_t width,
-                          int64_t depth, int64_t row, float *to) {
+static void spread(const float *from, int64_t first, int64_t n, int64_t total, int64_t depth,
+                   int64_t row, float *to) {
     for (int64_t i = 0; i < n; i += L) {
-        int64_t c = first + i, p = c / width * width, wide = total - p < width ? L : width;
+        int64_t c = first + i, p = c / PANEL * PANEL, wide = total - p < PANEL ? L : PANEL;
         store(to + p * depth + row * wide + c - p, from ? load(from + i) : (vec){0});
     }
-}
-
-static void spread(const float *from, int64_t first, int64_t n, int64_t total, int64_t width,
-                   int64_t depth, int64_t row, float *to) {
-    if (width == L) spread_panels(from, first, n, total, L, depth, row, to);
-    else spread_panels(from, first, n, total, PANEL, depth, row, to);
 }
 
 /* A matrix [n, L] becomes its transpose: rows half of them apart are interleaved, log2(n) times. */

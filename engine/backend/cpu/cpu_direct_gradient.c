@@ -1,5 +1,12 @@
 /*
  * cpu_direct_gradient.c: weight gradients as matrix products (cpu_direct.c).
+ *
+ *   W_t[o,c] = sum over pixels:  y[i,j,o] image[r i + y_t, r j + x_t, c]
+ *
+ * is the product of a column and a row for every pixel, in blocks of pixels that the
+ * second-level cache holds.  Columns of y are read as they lie, the image too where a row
+ * is a pixel of it; else its rows are copied into panels.  Threads share the columns of the
+ * result or its rows.
  */
 #include "backend/cpu/cpu_direct_kernel_i.h"
 
@@ -34,7 +41,7 @@ static void spread_pixels(const direct_kernel *k, const float *image, rows q, fl
         for (int64_t d = q.d0, n; d < q.d1; d += n) {
             const float *from = row_at(k, p, &image, x, d, &n);
             n = least(n, q.d1 - d);
-            k->inner->spread(from, d - q.d0, n, q.d1 - q.d0, 2 * k->inner->lanes, depth, r, to);
+            k->inner->spread(from, d - q.d0, n, q.d1 - q.d0, depth, r, to);
         }
 }
 
@@ -119,8 +126,7 @@ int64_t hwb__direct_gradient_plan(direct_kernel *k) {
     int64_t fit = PIXELS_BYTES / (k->out + p->depth) / (int64_t)sizeof(float) + 32;
     for (int64_t i = 0; i < k->base.threads; i++) {
         part s = part_of(k, i, k->base.threads);
-        int64_t n = s.o1 - s.o0 + s.c1 - s.c0;
-        if (n > widest) widest = n;
+        if (!as_it_lies(k) && s.c1 - s.c0 > widest) widest = s.c1 - s.c0;
     }
     k->pixels = least(least(fit, BLOCK_PIXELS), total);
     k->own_at = p->n_taps == 1 ? 0 : p->depth * k->out;

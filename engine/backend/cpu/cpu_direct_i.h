@@ -29,10 +29,10 @@ struct hwb__direct {
      * i + k * xk, panel[k,j] at j + k * yk; rows of z and z0 are `step` apart. */
     void (*gradient)(int64_t count, int64_t width, int64_t depth, const float *x, int64_t xk,
                      const float *panel, int64_t yk, float *z, const float *z0, int64_t step);
-    /* Columns first..first+n-1 of row `row` of panels [depth, width] of `total` columns, from
-     * where they lie next to each other (NULL: zeros) */
-    void (*spread)(const float *from, int64_t first, int64_t n, int64_t total, int64_t width,
-                   int64_t depth, int64_t row, float *to);
+    /* Columns first..first+n-1 of row `row` of panels of `total` columns, from where they lie
+     * next to each other (NULL: zeros) */
+    void (*spread)(const float *from, int64_t first, int64_t n, int64_t total, int64_t depth,
+                   int64_t row, float *to);
     /* Columns o0..o1-1 of `out` (o0 a multiple of lanes) and rows row..row+in-1 of panels of
      * weights of one tap: element (k, o) at w[o * in + k], turned: at w[k * out + o], all
      * `taps` apart. */
