@@ -5,6 +5,7 @@
  *   simplify   algebra, constant folding, dead code; rebuilds the graph
  *   layout     images as N,H,W,C for backends that want it; rebuilds the graph
  *   order      of sums over ranks; rebuilds the graph
+ *   recompute  values that wait long, again for their late readers; rebuilds the graph
  *   group      sums into convolutions, pointwise chains into fused kernels, which follow
  *              convolutions
  *   plan       stages, schedule, buffers
