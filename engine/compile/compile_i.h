@@ -29,7 +29,8 @@ hwb_status hwb__channels_last(hwb_graph *g, hwb_graph **out, int n_out, hwb_id *
 bool hwb__has_allreduce(const hwb_graph *g);
 hwb_status hwb__order_allreduce(hwb_graph *g, hwb_graph **out, int n_out, hwb_id *outputs,
                                 hwb_id *map);
-/* Values that wait long for a late reader are computed again where that is cheap (recompute.c). */
+/* Values that wait for a late reader, across stages or inside each, are computed again where that
+ * is cheap (recompute.c); *out is NULL where too little is gained. */
 hwb_status hwb__recompute(hwb_graph *g, hwb_graph **out, bool across, int n_out, hwb_id *outputs,
                           hwb_id *map);
 /* The stage of a node whose inputs' stages are known. */

@@ -407,7 +407,7 @@ hwb_status hwb__recompute(hwb_graph *g, hwb_graph **out, bool across, int n_out,
     if (st == HWB_OK && p.bytes >= LEAST) st = find_price(&p);
     if (st == HWB_OK && p.bytes >= LEAST) st = choose(&p);
     *out = NULL;
-    if (st == HWB_OK && p.saved > 0) st = rebuild(&p, out, map);
+    if (st == HWB_OK && p.saved > p.bytes / 16) st = rebuild(&p, out, map);
     for (int i = 0; st == HWB_OK && *out && i < n_out; i++) outputs[i] = map[outputs[i]];
     pass_free(&p);
     return st;
