@@ -311,8 +311,7 @@ hwb_status hwb__cpu_conv_prepare(hwb_ctx *ctx, hwb__cpu_state *state, hwb__cpu_k
     hwb__conv_geom g = hwb__conv_geom_of(desc);
     if (!desc->exact && hwb__cpu_wino_takes(state, &g))
         return hwb__cpu_wino_prepare(ctx, state, out, &g);
-    if (hwb__cpu_direct_takes(state, &g))
-        return hwb__cpu_direct_prepare(ctx, state, out, &g);
+    if (hwb__cpu_direct_takes(state, &g)) return hwb__cpu_direct_prepare(ctx, state, out, &g);
     if (g.pair) return hwb__cpu_conv_pair_prepare(ctx, state, out, desc);
     hwb_status status = HWB_EUNSUPPORTED;
     if (g.dtype == HWB_F32) status = conv_new(ctx, state, out, &g, (desc->stable & 2u) != 0);
