@@ -17,9 +17,10 @@ HWB_BACKEND_PATH=$work begin self 2 run "$recipe" --fault ok --comm self -q
 begin alone 1 run "$recipe" --fault ok
 begin missing 3 run missing.lua
 
-# Ctrl-C at the launcher, as a terminal sends it: mpirun passes a SIGTERM on
+# Ctrl-C at the launcher, as a terminal sends it: mpirun passes a SIGTERM on, and kills after a second what
+# is not gone then, which on a busy machine is too soon for a checkpoint: five seconds
 mkdir ctrl_c
-(cd ctrl_c && exec timeout --foreground 100 mpirun -np 3 "$hwb" run "$recipe" --train 40 --slow >.out 2>.err </dev/null) &
+(cd ctrl_c && exec timeout --foreground 100 mpirun --mca odls_base_sigkill_timeout 5 -np 3 "$hwb" run "$recipe" --train 40 --slow >.out 2>.err </dev/null) &
 launcher=$!
 for _ in $(seq 300); do
     [ -s ctrl_c/runs/latest/metrics.jsonl ] && [ "$(wc -l <ctrl_c/runs/latest/metrics.jsonl)" -ge 2 ] && break
