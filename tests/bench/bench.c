@@ -5,7 +5,8 @@
  *   net=resnet20|resnet50|bert  batch=  side=  k=  iterations=  probes=  steps=
  *   images=  micro= (samples a piece)  bits=      the sizes of bench_cases.c
  *   repeat=5 (0: the warm-up counts)  threads=2  smoke=1 (one run of a few samples)  dump=1 (kernels with their times, on stderr)
- *   tensors=FILE (parameters by name)  cifar=DIR (which holds cifar-10-batches-bin)
+ *   tensors=FILE (parameters by name)  cifar=DIR (which holds cifar-10-batches-bin: real images
+ *   for the cases over a data set)
  *   device=cuda (default $HWB_DEVICE or cpu)  math=float32|tf32|bf16 (inside products on a GPU)
  *   deterministic=0 (last bits may vary: a GPU then times algorithms to choose them)
  *
@@ -59,7 +60,7 @@ static void open_case(bench *b) {
                    deep ? net_resnet50_new(b->ctx, &b->model, &b->net)
                         : net_resnet20_new(b->ctx, &b->model, &b->net, 16, 3),
                    "model");
-        if (b->cifar) real_images(b, count);
+        if (b->cifar && s->images) real_images(b, count);
         else
             bench_must(b, net_images(b->ctx, &b->x, &b->y, count, s->side, deep ? 1000 : 10),
                        "images");
