@@ -18,10 +18,6 @@ typedef struct hwb__kernel_slot {
     double seconds;
 } hwb__kernel_slot;
 
-/* The copy of a tensor on a device with its own memory, shared by the programs of a
- * context that read it (resident.c). */
-typedef struct hwb__resident hwb__resident;
-
 /* A leaf's tensor and what of it the backend reads. */
 typedef struct hwb__feed {
     hwb_id external;              /* id in the graph that was compiled, or NONE */
@@ -84,12 +80,6 @@ int hwb__sharing_find(hwb__sharing *s, int k);
 void hwb__sharing_free(hwb__sharing *s);
 
 /* ---- devices with their own memory ------------------------------------------- */
-
-/* Memory of t on device d, with its present contents.  Parameters and constants of
- * many programs lie there once. */
-hwb_status hwb__resident_get(hwb_ctx *ctx, hwb_device *d, hwb_tensor *t, hwb__resident **out);
-void *hwb__resident_data(const hwb__resident *r);
-void hwb__resident_release(hwb__resident *r); /* NULL is accepted */
 
 /* The feed's dense tensor on the program's device. */
 hwb_status hwb__feed_upload(hwb_ctx *ctx, hwb_program *p, hwb__feed *f);

@@ -4,13 +4,17 @@
  * Parameters and constants are read by many programs (one a block, one a batch
  * shape); their device copies are kept in a table of the context, one a tensor, and
  * written again when the tensor's version has changed.  A copy lives as long as a
- * program holds it; it retains its tensor, so that an address never names two.
+ * program holds it; it retains its tensor, so that an address never names two.  When a
+ * trainer has written the copy, the tensor is away (tensor/away_i.h): it is fetched when
+ * somebody looks at it, or at last when the copy goes.
  *
  * Data and tangents change from run to run: each program has a buffer of its own
  * for them, whose address stays the same, as recorded stages demand (replay.c).
  */
 #include "exec/exec_i.h"
+#include "tensor/away_i.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 struct hwb__resident {
@@ -29,7 +33,7 @@ typedef struct resident_table {
 } resident_table;
 
 static hwb__resident **bucket_of(resident_table *t, const hwb_tensor *x) {
-    return &t->bucket[((uintptr_t)hwb_tensor_data(x) >> 6) % BUCKETS];
+    return &t->bucket[((uintptr_t)hwb__tensor_address(x) >> 6) % BUCKETS];
 }
 
 static hwb_status table_of(hwb_ctx *ctx, resident_table **out) {
@@ -62,7 +66,7 @@ static hwb_status make(hwb_ctx *ctx, hwb_device *d, hwb_tensor *t, hwb__resident
 }
 
 static bool holds(const hwb__resident *r, const hwb_device *d, const hwb_tensor *t) {
-    return r->device == d && hwb_tensor_data(r->tensor) == hwb_tensor_data(t) &&
+    return r->device == d && hwb__tensor_address(r->tensor) == hwb__tensor_address(t) &&
            hwb_tensor_bytes(r->tensor) == hwb_tensor_bytes(t);
 }
 
@@ -95,8 +99,34 @@ void *hwb__resident_data(const hwb__resident *r) {
     return r->data;
 }
 
+/* ---- copies newer than their tensors ------------------------------------------------ */
+
+hwb_status hwb__resident_fetch(hwb__resident *r) {
+    hwb_tensor *t = r->tensor;
+    if (hwb__tensor_keeper(t) != r) return HWB_OK;
+    HWB_TRY(r->device->backend->mem_get(r->owner, r->device->state, hwb__tensor_address(t), r->data,
+                                        hwb_tensor_bytes(t)));
+    hwb__tensor_at_home(t);
+    return HWB_OK;
+}
+
+/* For a reader who can't be told of failures: no number rather than an old one. */
+static void fetch(void *user) {
+    hwb__resident *r = user;
+    if (hwb__resident_fetch(r) == HWB_OK) return;
+    hwb__tensor_at_home(r->tensor);
+    hwb_tensor_fill(r->owner, r->tensor, NAN);
+}
+
+void hwb__resident_written(hwb__resident *r) {
+    hwb_tensor_touch(r->tensor);
+    r->version = hwb_tensor_version(r->tensor) + 1;
+    hwb__tensor_send_away(r->tensor, fetch, r);
+}
+
 void hwb__resident_release(hwb__resident *r) {
     if (!r || --r->refs > 0) return;
+    if (hwb__tensor_keeper(r->tensor) == r) fetch(r);
     hwb__resident **at = bucket_of(hwb_ctx_slot(r->owner, HWB_SLOT_RESIDENT), r->tensor);
     while (*at != r) at = &(*at)->next;
     *at = r->next;

@@ -214,13 +214,25 @@ static hwb_status run_stages(hwb_ctx *ctx, hwb_program *p, const bool *dirty, vo
 
 /* ---- results ------------------------------------------------------------------------------ */
 
-static hwb_status make_results(hwb_ctx *ctx, hwb_program *p, int only, hwb_tensor **outs,
+/* The outputs of a run: all, or one, of which one may stay on the device. */
+typedef struct picked {
+    int only, stays; /* -1: none */
+} picked;
+
+static bool comes(picked what, int i) {
+    return (what.only < 0 || i == what.only) && i != what.stays;
+}
+
+static hwb_status make_results(hwb_ctx *ctx, hwb_program *p, picked what, hwb_tensor **outs,
                                void **data) {
     const hwb__plan *plan = p->plan;
     for (int i = 0; i < plan->n_outputs; i++) {
-        if (only >= 0 && i != only) continue;
+        if (what.only >= 0 && i != what.only) continue;
         const hwb_vdesc *d = &plan->outputs[i].desc;
-        if (outs[i]) {
+        size_t bytes = (size_t)hwb_shape_numel(&d->shape) * hwb_dtype_size(d->dtype);
+        if (i == what.stays) {
+            /* in the program's own buffer */
+        } else if (outs[i]) {
             if (hwb_tensor_dtype(outs[i]) != d->dtype || !hwb_tensor_is_contiguous(outs[i]) ||
                 hwb_tensor_numel(outs[i]) != hwb_shape_numel(&d->shape))
                 return hwb_fail(ctx, HWB_ESHAPE, "result %d does not fit the given tensor", i);
@@ -231,17 +243,17 @@ static hwb_status make_results(hwb_ctx *ctx, hwb_program *p, int only, hwb_tenso
         if (v->place != HWB__AT_OUTPUT) continue;
         int at = v->index; /* where two outputs are one value: the first of them */
         if (data[at]) continue;
-        if (!on_host(p)) HWB_TRY(own_memory(ctx, p, &p->results[at], hwb_tensor_bytes(outs[i])));
+        if (!on_host(p)) HWB_TRY(own_memory(ctx, p, &p->results[at], bytes));
         data[at] = on_host(p) ? hwb_tensor_data(outs[i]) : p->results[at];
     }
     return HWB_OK;
 }
 
-static hwb_status copy_results(hwb_ctx *ctx, hwb_program *p, int only, hwb_tensor **outs,
+static hwb_status copy_results(hwb_ctx *ctx, hwb_program *p, picked what, hwb_tensor **outs,
                                void **data) {
     const hwb__plan *plan = p->plan;
     for (int i = 0; i < plan->n_outputs; i++) {
-        if (only >= 0 && i != only) continue;
+        if (!comes(what, i)) continue;
         size_t bytes = hwb_tensor_bytes(outs[i]);
         const void *from = address(p, plan->outputs[i].value, data);
         if (!on_host(p))
@@ -254,12 +266,12 @@ static hwb_status copy_results(hwb_ctx *ctx, hwb_program *p, int only, hwb_tenso
     return HWB_OK;
 }
 
-static hwb_status check_results(hwb_ctx *ctx, hwb_program *p, int only, hwb_tensor **outs) {
+static hwb_status check_results(hwb_ctx *ctx, hwb_program *p, picked what, hwb_tensor **outs) {
     if (!p->check_finite) return HWB_OK;
     for (int i = 0; i < p->plan->n_outputs; i++) {
-        if (only >= 0 && i != only) continue;
+        if (!comes(what, i)) continue;
         if (hwb_dtype_is_float(hwb_tensor_dtype(outs[i])) && !hwb_tensor_all_finite(outs[i]))
-            return hwb__blame(ctx, p, i, only);
+            return hwb__blame(ctx, p, i, what.only);
     }
     return HWB_OK;
 }
@@ -284,17 +296,18 @@ static hwb_status begin(hwb_ctx *ctx, hwb_program *p, int only, bool *dirty) {
     return HWB_OK;
 }
 
-/* Everything, or output `only` when that is not negative. */
-static hwb_status run(hwb_ctx *ctx, hwb_program *p, int only, hwb_tensor **outs, void **data,
+static hwb_status run(hwb_ctx *ctx, hwb_program *p, picked what, hwb_tensor **outs, void **data,
                       bool *dirty) {
-    HWB_TRY(begin(ctx, p, only, dirty));
-    HWB_TRY(make_results(ctx, p, only, outs, data));
+    HWB_TRY(begin(ctx, p, what.only, dirty));
+    HWB_TRY(make_results(ctx, p, what, outs, data));
     HWB_TRY(run_stages(ctx, p, dirty, data));
-    HWB_TRY(copy_results(ctx, p, only, outs, data));
-    return check_results(ctx, p, only, outs);
+    HWB_TRY(copy_results(ctx, p, what, outs, data));
+    return check_results(ctx, p, what, outs);
 }
 
-static hwb_status run_into(hwb_ctx *ctx, hwb_program *p, int only, hwb_tensor **outs) {
+/* *stays: where the output that stays lies. */
+static hwb_status run_into(hwb_ctx *ctx, hwb_program *p, picked what, hwb_tensor **outs,
+                           const void **stays) {
     int n = p->plan->n_outputs;
     hwb_tensor **made = calloc((size_t)n + 1, sizeof *made);
     void **data = calloc((size_t)n + 1, sizeof *data);
@@ -302,7 +315,8 @@ static hwb_status run_into(hwb_ctx *ctx, hwb_program *p, int only, hwb_tensor **
     hwb_status st = HWB_OK;
     if (!made || !data || !dirty) st = hwb_fail(ctx, HWB_ENOMEM, "out of memory");
     for (int i = 0; st == HWB_OK && i < n; i++) made[i] = outs[i];
-    if (st == HWB_OK) st = run(ctx, p, only, made, data, dirty);
+    if (st == HWB_OK) st = run(ctx, p, what, made, data, dirty);
+    if (st == HWB_OK && stays) *stays = address(p, p->plan->outputs[what.stays].value, data);
     for (int i = 0; made && i < n; i++) {
         if (st == HWB_OK) outs[i] = made[i];
         else if (made[i] != outs[i]) hwb_tensor_release(made[i]);
@@ -314,7 +328,7 @@ static hwb_status run_into(hwb_ctx *ctx, hwb_program *p, int only, hwb_tensor **
 }
 
 hwb_status hwb_program_run_into(hwb_ctx *ctx, hwb_program *p, hwb_tensor **outs) {
-    return run_into(ctx, p, -1, outs);
+    return run_into(ctx, p, (picked){-1, -1}, outs, NULL);
 }
 
 hwb_status hwb_program_run(hwb_ctx *ctx, hwb_program *p, hwb_tensor **outs) {
@@ -327,7 +341,7 @@ hwb_status hwb_program_run_one(hwb_ctx *ctx, hwb_program *p, int i, hwb_tensor *
     if (i < 0 || i >= n) return hwb_fail(ctx, HWB_EARG, "output %d of %d", i, n);
     hwb_tensor **outs = calloc((size_t)n, sizeof *outs);
     if (!outs) return hwb_fail(ctx, HWB_ENOMEM, "out of memory");
-    hwb_status st = run_into(ctx, p, i, outs);
+    hwb_status st = run_into(ctx, p, (picked){i, -1}, outs, NULL);
     *out = outs[i];
     free(outs);
     return st;
@@ -360,10 +374,21 @@ static hwb_status run_there(hwb_ctx *ctx, hwb_program *p, int i, void *out, void
     return check_there(ctx, p, i, result);
 }
 
+static hwb_status check_output_there(hwb_ctx *ctx, const hwb_program *p, int i) {
+    if (!on_host(p) && i >= 0 && i < p->plan->n_outputs) return HWB_OK;
+    return hwb_fail(ctx, HWB_EARG, "output %d of %d of a program on %s", i, p->plan->n_outputs,
+                    p->device->backend->name);
+}
+
+hwb_status hwb__program_run_but(hwb_ctx *ctx, hwb_program *p, int i, hwb_tensor **outs,
+                                const void **result) {
+    HWB_TRY(check_output_there(ctx, p, i));
+    outs[i] = NULL;
+    return run_into(ctx, p, (picked){-1, i}, outs, result);
+}
+
 hwb_status hwb__program_run_there(hwb_ctx *ctx, hwb_program *p, int i, void *out) {
-    if (on_host(p) || i < 0 || i >= p->plan->n_outputs)
-        return hwb_fail(ctx, HWB_EARG, "output %d of %d of a program on %s", i, p->plan->n_outputs,
-                        p->device->backend->name);
+    HWB_TRY(check_output_there(ctx, p, i));
     void **data = calloc((size_t)p->plan->n_outputs + 1, sizeof *data);
     bool *dirty = calloc((size_t)p->n_stages, sizeof *dirty);
     hwb_status st = data && dirty ? run_there(ctx, p, i, out, data, dirty)

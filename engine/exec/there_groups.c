@@ -9,7 +9,6 @@
  */
 #include "exec/there_kernel_i.h"
 
-enum { DOTS, SUM, FINITE, SIGNS, WELFORD };
 enum { MOST_DOTS = HWB_FUSED_MAX_OUT, MOST_TERMS = 7, WORD_BITS = 16 };
 
 static hwb_shape line(int64_t n) {
@@ -26,28 +25,27 @@ static hwb_shape plane(int64_t k, int64_t n) {
     return (hwb_shape){.ndim = 2, .dim = {k, n}};
 }
 
-/* All inputs come before the first instruction. */
-static int input(hwb__there_group *g, hwb_dtype dtype, hwb_shape shape, const void *data) {
+int hwb__group_input(hwb__there_group *g, hwb_dtype dtype, hwb_shape shape, const void *data) {
     g->in_desc[g->n_in] = (hwb_vdesc){dtype, shape};
     g->in[g->n_in] = data;
     return g->n_in++;
 }
 
-static int number(hwb__there_group *g, const hwb__there *t, int64_t slot) {
-    return input(g, HWB_F64, line(1), hwb__there_slot(t, slot));
+int hwb__group_number(hwb__there_group *g, const hwb__there *t, int64_t slot) {
+    return hwb__group_input(g, HWB_F64, line(1), hwb__there_slot(t, slot));
 }
 
-static int instr(hwb__there_group *g, hwb_op op, int a, int b) {
+int hwb__group_instr(hwb__there_group *g, hwb_op op, int a, int b) {
     g->instr[g->n_instr] = (hwb_finstr){.op = (int32_t)op, .in = {a, b, -1}};
     return g->n_in + g->n_instr++;
 }
 
-static int constant(hwb__there_group *g, double x) {
+int hwb__group_constant(hwb__there_group *g, double x) {
     g->instr[g->n_instr] = (hwb_finstr){.op = HWB_OP_FILL, .in = {-1, -1, -1}, .imm = x};
     return g->n_in + g->n_instr++;
 }
 
-static void result(hwb__there_group *g, int reg, hwb_dtype dtype, hwb_shape shape, void *to) {
+void hwb__group_result(hwb__there_group *g, int reg, hwb_dtype dtype, hwb_shape shape, void *to) {
     g->out_desc[g->n_out] = (hwb_vdesc){dtype, shape};
     g->out[g->n_out] = (hwb_fout){reg, !hwb_shape_equal(&shape, &g->space)};
     g->to[g->n_out++] = to;
@@ -59,12 +57,12 @@ static void result(hwb__there_group *g, int reg, hwb_dtype dtype, hwb_shape shap
 static hwb_status some_dots(hwb__there *t, hwb_dtype dtype, int64_t n, int64_t m, void *const *v,
                             const void *w, int64_t slot) {
     hwb__there_group g = {.space = line(n)};
-    hwb__there_key key = {.kind = DOTS, .rows = m, .n = n, .form = {dtype}};
-    int rw = input(&g, dtype, line(n), w);
-    for (int64_t i = 0; i < m; i++) input(&g, dtype, line(n), v[i]);
+    hwb__there_key key = {.kind = HWB__THERE_DOTS, .rows = m, .n = n, .form = {dtype}};
+    int rw = hwb__group_input(&g, dtype, line(n), w);
+    for (int64_t i = 0; i < m; i++) hwb__group_input(&g, dtype, line(n), v[i]);
     for (int i = 0; i < m; i++)
-        result(&g, instr(&g, HWB_OP_MUL, rw + 1 + i, rw), HWB_F64, line(1),
-               hwb__there_slot(t, slot + i));
+        hwb__group_result(&g, hwb__group_instr(&g, HWB_OP_MUL, rw + 1 + i, rw), HWB_F64, line(1),
+                          hwb__there_slot(t, slot + i));
     return hwb__there_run(t, &key, &g);
 }
 
@@ -98,23 +96,24 @@ hwb_status hwb__there_row_dots(hwb__there *t, hwb_dtype dtype, int64_t k, int64_
 
 static hwb_status some_terms(hwb__there *t, const hwb__sum_there *s) {
     hwb__there_group g = {.space = line(s->n)};
-    hwb__there_key key = {.kind = SUM,
+    hwb__there_key key = {.kind = HWB__THERE_SUM,
                           .rows = s->m,
                           .n = s->n,
                           .form = {s->v_dtype, s->y_dtype, s->out_dtype,
                                    (s->minus ? 1 : 0) + (s->y_slot >= 0 ? 2 : 0)}};
     int v[MOST_TERMS], c[MOST_TERMS], scale = -1;
-    int acc = input(&g, s->y_dtype, g.space, s->y);
-    if (s->y_slot >= 0) scale = number(&g, t, s->y_slot);
+    int acc = hwb__group_input(&g, s->y_dtype, g.space, s->y);
+    if (s->y_slot >= 0) scale = hwb__group_number(&g, t, s->y_slot);
     for (int i = 0; i < s->m; i++) {
-        v[i] = input(&g, s->v_dtype, g.space, s->v[i]);
-        c[i] = number(&g, t, s->slot + i);
+        v[i] = hwb__group_input(&g, s->v_dtype, g.space, s->v[i]);
+        c[i] = hwb__group_number(&g, t, s->slot + i);
     }
-    if (scale >= 0) acc = instr(&g, HWB_OP_MUL, acc, scale);
+    if (scale >= 0) acc = hwb__group_instr(&g, HWB_OP_MUL, acc, scale);
     for (int i = 0; i < s->m; i++)
-        acc = instr(&g, s->minus ? HWB_OP_SUB : HWB_OP_ADD, acc, instr(&g, HWB_OP_MUL, v[i], c[i]));
-    if (g.n_instr == 0) acc = instr(&g, HWB_OP_STOP, acc, -1); /* a conversion */
-    result(&g, acc, s->out_dtype, g.space, s->out);
+        acc = hwb__group_instr(&g, s->minus ? HWB_OP_SUB : HWB_OP_ADD, acc,
+                               hwb__group_instr(&g, HWB_OP_MUL, v[i], c[i]));
+    if (g.n_instr == 0) acc = hwb__group_instr(&g, HWB_OP_STOP, acc, -1); /* a conversion */
+    hwb__group_result(&g, acc, s->out_dtype, g.space, s->out);
     return hwb__there_run(t, &key, &g);
 }
 
@@ -138,11 +137,12 @@ hwb_status hwb__there_sum(hwb__there *t, const hwb__sum_there *s) {
 hwb_status hwb__there_finite(hwb__there *t, hwb_dtype dtype, int64_t n, const void *v,
                              bool *finite) {
     hwb__there_group g = {.space = line(n)};
-    hwb__there_key key = {.kind = FINITE, .n = n, .form = {dtype}};
+    hwb__there_key key = {.kind = HWB__THERE_FINITE, .n = n, .form = {dtype}};
     double sum = 0;
     HWB_TRY(hwb__there_slots(t, 1));
-    int x = input(&g, dtype, g.space, v), zero = constant(&g, 0);
-    result(&g, instr(&g, HWB_OP_MUL, x, zero), HWB_F64, line(1), hwb__there_slot(t, 0));
+    int x = hwb__group_input(&g, dtype, g.space, v), zero = hwb__group_constant(&g, 0);
+    hwb__group_result(&g, hwb__group_instr(&g, HWB_OP_MUL, x, zero), HWB_F64, line(1),
+                      hwb__there_slot(t, 0));
     HWB_TRY(hwb__there_run(t, &key, &g));
     HWB_TRY(hwb__there_fetch(t, 0, 1, &sum));
     *finite = sum == 0;
@@ -171,31 +171,36 @@ hwb_status hwb__there_signs(hwb__there *t, hwb_dtype dtype, int64_t n, const flo
                             void *out) {
     int64_t count = (n + WORD_BITS - 1) / WORD_BITS;
     hwb__there_group g = {.space = plane(count, WORD_BITS)};
-    hwb__there_key key = {.kind = SIGNS, .n = count, .form = {dtype}};
+    hwb__there_key key = {.kind = HWB__THERE_SIGNS, .n = count, .form = {dtype}};
     HWB_TRY(words_there(t, count, words));
-    int w = input(&g, HWB_F32, plane(count, 1), t->words);
-    int power = input(&g, HWB_F64, plane(1, WORD_BITS), t->powers);
-    int half = constant(&g, 0.5), two = constant(&g, 2), one = constant(&g, 1);
-    int x = instr(&g, HWB_OP_MUL, w, power), low = instr(&g, HWB_OP_FLOOR, x, -1);
-    int above = instr(&g, HWB_OP_FLOOR, instr(&g, HWB_OP_MUL, x, half), -1);
-    int bit = instr(&g, HWB_OP_SUB, low, instr(&g, HWB_OP_MUL, above, two));
-    int sign = instr(&g, HWB_OP_SUB, instr(&g, HWB_OP_MUL, bit, two), one);
-    result(&g, sign, dtype, g.space, out);
+    int w = hwb__group_input(&g, HWB_F32, plane(count, 1), t->words);
+    int power = hwb__group_input(&g, HWB_F64, plane(1, WORD_BITS), t->powers);
+    int half = hwb__group_constant(&g, 0.5), two = hwb__group_constant(&g, 2),
+        one = hwb__group_constant(&g, 1);
+    int x = hwb__group_instr(&g, HWB_OP_MUL, w, power),
+        low = hwb__group_instr(&g, HWB_OP_FLOOR, x, -1);
+    int above = hwb__group_instr(&g, HWB_OP_FLOOR, hwb__group_instr(&g, HWB_OP_MUL, x, half), -1);
+    int bit = hwb__group_instr(&g, HWB_OP_SUB, low, hwb__group_instr(&g, HWB_OP_MUL, above, two));
+    int sign = hwb__group_instr(&g, HWB_OP_SUB, hwb__group_instr(&g, HWB_OP_MUL, bit, two), one);
+    hwb__group_result(&g, sign, dtype, g.space, out);
     return hwb__there_run(t, &key, &g);
 }
 
 hwb_status hwb__there_welford(hwb__there *t, hwb_dtype dtype, int64_t n, const void *v,
                               const void *w, int64_t count, double *mean, double *m2) {
     hwb__there_group g = {.space = line(n)};
-    hwb__there_key key = {.kind = WELFORD, .n = n, .form = {dtype}};
-    int rv = input(&g, dtype, g.space, v), rw = input(&g, dtype, g.space, w);
-    int old = input(&g, HWB_F64, g.space, mean), spread = input(&g, HWB_F64, g.space, m2);
-    int m = number(&g, t, count);
-    int x = instr(&g, HWB_OP_MUL, rv, rw), delta = instr(&g, HWB_OP_SUB, x, old);
-    int fresh = instr(&g, HWB_OP_ADD, old, instr(&g, HWB_OP_DIV, delta, m));
-    int rest = instr(&g, HWB_OP_SUB, x, fresh);
-    int wider = instr(&g, HWB_OP_ADD, spread, instr(&g, HWB_OP_MUL, delta, rest));
-    result(&g, fresh, HWB_F64, g.space, mean);
-    result(&g, wider, HWB_F64, g.space, m2);
+    hwb__there_key key = {.kind = HWB__THERE_WELFORD, .n = n, .form = {dtype}};
+    int rv = hwb__group_input(&g, dtype, g.space, v), rw = hwb__group_input(&g, dtype, g.space, w);
+    int old = hwb__group_input(&g, HWB_F64, g.space, mean),
+        spread = hwb__group_input(&g, HWB_F64, g.space, m2);
+    int m = hwb__group_number(&g, t, count);
+    int x = hwb__group_instr(&g, HWB_OP_MUL, rv, rw),
+        delta = hwb__group_instr(&g, HWB_OP_SUB, x, old);
+    int fresh = hwb__group_instr(&g, HWB_OP_ADD, old, hwb__group_instr(&g, HWB_OP_DIV, delta, m));
+    int rest = hwb__group_instr(&g, HWB_OP_SUB, x, fresh);
+    int wider =
+        hwb__group_instr(&g, HWB_OP_ADD, spread, hwb__group_instr(&g, HWB_OP_MUL, delta, rest));
+    hwb__group_result(&g, fresh, HWB_F64, g.space, mean);
+    hwb__group_result(&g, wider, HWB_F64, g.space, m2);
     return hwb__there_run(t, &key, &g);
 }

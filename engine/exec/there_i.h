@@ -82,9 +82,27 @@ hwb_status hwb__there_welford(hwb__there *t, hwb_dtype dtype, int64_t n, const v
 hwb_status hwb__program_set_there(hwb_ctx *ctx, hwb_program *p, hwb_id input, const void *data);
 /* As hwb_program_run_one, the result into memory of the program's device. */
 hwb_status hwb__program_run_there(hwb_ctx *ctx, hwb_program *p, int i, void *out);
+/* As hwb_program_run_into; but output i stays on the device, in *result until the next run,
+ * and outs[i] NULL.  Whether it is finite is the caller's to find out. */
+hwb_status hwb__program_run_but(hwb_ctx *ctx, hwb_program *p, int i, hwb_tensor **outs,
+                                const void **result);
 hwb_device *hwb__program_device(const hwb_program *p); /* borrowed */
 /* data[n] there becomes its sum over the ranks (sum_ranks.c). */
 hwb_status hwb__device_sum_ranks(hwb_ctx *ctx, hwb_device *d, hwb_dtype dtype, int64_t n,
                                  void *data);
+
+/* ---- tensors that have a copy there (resident.c) ------------------------------------------ */
+
+typedef struct hwb__resident hwb__resident;
+
+/* Memory of t on device d, with its present contents.  Parameters and constants of
+ * many programs lie there once. */
+hwb_status hwb__resident_get(hwb_ctx *ctx, hwb_device *d, hwb_tensor *t, hwb__resident **out);
+void *hwb__resident_data(const hwb__resident *r);
+void hwb__resident_release(hwb__resident *r); /* NULL is accepted */
+/* The copy was written: it is the newer one until the tensor is looked at. */
+void hwb__resident_written(hwb__resident *r);
+/* What looking does, with a status. */
+hwb_status hwb__resident_fetch(hwb__resident *r);
 
 #endif

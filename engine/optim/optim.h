@@ -25,6 +25,10 @@
  *           p -= lr |p|/|u| u                                (You et al. 2020)
  *
  * where a ratio with a zero norm in it is 1.
+ *
+ * On a device with memory of its own SGD, Adam and AdamW are carried out there, in
+ * float64 rounded once, and gradient, states and weights stay; LARS and LAMB, and models
+ * with parameters that share memory, are updated on the host.
  */
 #ifndef HWB_OPTIM_H
 #define HWB_OPTIM_H
@@ -93,6 +97,10 @@ HWB_API hwb_status hwb_trainer_update(hwb_ctx *ctx, hwb_trainer *t, double lr);
 HWB_API hwb_status hwb_trainer_clear(hwb_ctx *ctx, hwb_trainer *t);
 /* Euclidean norm of the gradient in double. */
 HWB_API double hwb_trainer_norm(const hwb_trainer *t);
+
+/* Weights and states into host memory, where they lie on a device (below): as looking at
+ * them does, but with a status where that gives NaN for what is lost.  Before saving. */
+HWB_API hwb_status hwb_trainer_fetch(hwb_ctx *ctx, hwb_trainer *t);
 
 /* What a continued run needs: the number of steps and `states` flat vectors, borrowed. */
 HWB_API int64_t hwb_trainer_steps(const hwb_trainer *t);

@@ -4,7 +4,9 @@
  */
 #include "optim/trainer_i.h"
 
+#include "backend/backend.h"
 #include "comm/comm.h"
+#include "tensor/away_i.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -23,6 +25,7 @@ static void free_views(hwb_tensor **views, int n) {
 void hwb_trainer_free(hwb_trainer *t) {
     if (!t) return;
     hwb_trainer_trim(t);
+    hwb__trainer_leave(t);
     free_views(t->sum_of, t->n);
     hwb_tensor_release(t->sum);
     hwb_tensor_release(t->fresh);
@@ -122,6 +125,16 @@ static hwb_status samples_of_all(hwb_trainer *t, const hwb_tensor *x, int64_t *a
                     (long long)*all);
 }
 
+static hwb_status gradient_there(hwb_trainer *t, hwb__trainer_program *c, hwb_tensor *x,
+                                 hwb_tensor *y, double weight, double *loss, int64_t *right) {
+    const void *g = NULL;
+    HWB_TRY(hwb__trainer_go(t, hwb__program_device(c->program)));
+    HWB_TRY(hwb__trainer_run_there(t, c, x, y, &g, loss, right));
+    HWB_TRY(hwb__trainer_take(t, g, weight));
+    t->empty = false;
+    return HWB_OK;
+}
+
 hwb_status hwb_trainer_gradient(hwb_ctx *ctx, hwb_trainer *t, hwb_tensor *x, hwb_tensor *y,
                                 double weight, double *loss, int64_t *right) {
     hwb__trainer_program *c;
@@ -131,6 +144,8 @@ hwb_status hwb_trainer_gradient(hwb_ctx *ctx, hwb_trainer *t, hwb_tensor *x, hwb
     HWB_TRY(hwb__trainer_compiled(t, x, y, all, &c));
     /* the program's gradient has this rank's share already */
     if (all) weight *= (double)all / (double)hwb_tensor_shape(x)->dim[0];
+    if (c->there) return gradient_there(t, c, x, y, weight, loss, right);
+    hwb__trainer_leave(t);
     if (t->empty) { /* the first micro-batch needs no second vector */
         HWB_TRY(hwb__trainer_run(t, c, x, y, t->sum, loss, right));
         if (weight != 1) add_scaled(t->sum, t->sum, weight, true);
@@ -178,6 +193,7 @@ double hwb_trainer_norm(const hwb_trainer *t) {
 
 hwb_status hwb_trainer_clear(hwb_ctx *ctx, hwb_trainer *t) {
     t->empty = true;
+    hwb__tensor_at_home(t->sum);
     return hwb_tensor_fill(ctx, t->sum, 0);
 }
 
@@ -212,16 +228,25 @@ static hwb_status average_buffers(hwb_ctx *ctx, hwb_trainer *t, int ranks) {
     return st;
 }
 
-hwb_status hwb_trainer_sum_ranks(hwb_ctx *ctx, hwb_trainer *t) {
-    int ranks = hwb_comm_where(ctx).size;
-    if (ranks == 1) return HWB_OK;
-    if (t->empty) HWB_TRY(hwb_tensor_fill(ctx, t->sum, 0));
-    t->empty = false;
+/* A rank that took no gradient goes where the others went. */
+static hwb_status sum_gradient(hwb_ctx *ctx, hwb_trainer *t) {
+    hwb_device *d = NULL;
+    if (!t->there) HWB_TRY(hwb_device_open(ctx, &d, hwb_get_device(ctx)));
+    if (d && hwb__trainer_fits(t, d)) HWB_TRY(hwb__trainer_go(t, d));
+    if (t->there) return hwb__trainer_sum_there(t);
     uint64_t mark = (uint64_t)t->steps + 1; /* of the weights that the gradients are for */
     for (int i = 0; i < t->n; i++)
         mark = hwb_comm_mark_of(mark, NULL, hwb_model_parameter(t->model, i, NULL), 64);
     hwb_comm_mark(ctx, mark);
-    HWB_TRY(hwb_comm_sum_tensor(ctx, t->sum));
+    return hwb_comm_sum_tensor(ctx, t->sum);
+}
+
+hwb_status hwb_trainer_sum_ranks(hwb_ctx *ctx, hwb_trainer *t) {
+    int ranks = hwb_comm_where(ctx).size;
+    if (ranks == 1) return HWB_OK;
+    if (t->empty) HWB_TRY(hwb_trainer_clear(ctx, t));
+    t->empty = false;
+    HWB_TRY(sum_gradient(ctx, t));
     /* norms over all samples made the same buffers on all ranks */
     return t->o.eval_mode || t->o.whole ? HWB_OK : average_buffers(ctx, t, ranks);
 }
@@ -232,6 +257,12 @@ hwb_status hwb_trainer_update(hwb_ctx *ctx, hwb_trainer *t, double lr) {
     const hwb_optim_options *o = &t->o.optim;
     if (t->empty) return hwb_fail(ctx, HWB_EARG, "update: no gradient was taken");
     if (!isfinite(lr)) return hwb_fail(ctx, HWB_EARG, "update: learning rate %g", lr);
+    if (t->there) {
+        HWB_TRY(hwb__trainer_update_there(t, lr));
+        t->steps++;
+        t->empty = true;
+        return HWB_OK;
+    }
     double norm = o->clip > 0 ? hwb_trainer_norm(t) : 0;
     if (o->clip > 0 && norm > o->clip) add_scaled(t->sum, t->sum, o->clip / norm, true);
     t->steps++;
@@ -252,6 +283,11 @@ int64_t hwb_trainer_steps(const hwb_trainer *t) {
     return t->steps;
 }
 
+hwb_status hwb_trainer_fetch(hwb_ctx *ctx, hwb_trainer *t) {
+    (void)ctx;
+    return hwb__trainer_fetch(t);
+}
+
 int hwb_trainer_states(const hwb_trainer *t, hwb_tensor **state) {
     for (int k = 0; k < 2; k++) state[k] = t->state[k];
     return hwb_optim_states(&t->o.optim);
@@ -269,7 +305,10 @@ hwb_status hwb_trainer_restore(hwb_ctx *ctx, hwb_trainer *t, int64_t steps, int 
                             (long long)hwb_tensor_numel(t->state[k]),
                             hwb_shape_text(hwb_tensor_shape(state[k]), got));
     }
-    for (int k = 0; k < n; k++) HWB_TRY(hwb_tensor_copy(ctx, t->state[k], state[k]));
+    for (int k = 0; k < n; k++) {
+        hwb__tensor_at_home(t->state[k]);
+        HWB_TRY(hwb_tensor_copy(ctx, t->state[k], state[k]));
+    }
     t->steps = steps;
     return hwb_trainer_clear(ctx, t);
 }

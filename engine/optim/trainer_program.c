@@ -8,6 +8,7 @@
 #include "optim/trainer_i.h"
 
 #include "ad/ad.h"
+#include "backend/backend.h"
 #include "comm/comm.h"
 #include "graph/build.h"
 
@@ -15,8 +16,14 @@
 #include <string.h>
 
 /* Outputs: loss, right answers, gradient [n]; from BUFFERS on the new values of the
- * `joined` first buffers, one after the other, then those of each other one. */
+ * `joined` first buffers, one after the other, then those of each other one.
+ *
+ * Where the gradient stays on a device: numbers, gradient, those of each other buffer; the
+ * numbers are the first three and the values of the joined buffers.  Each copy down is a
+ * wait. */
 enum { LOSS, RIGHT, GRADIENT, BUFFERS };
+enum { NUMBERS, STAYS, OTHERS };
+enum { AT_LOSS, AT_RIGHT, AT_FINITE, AT_JOINED };
 
 static hwb_status oom(hwb_ctx *ctx) {
     return hwb_fail(ctx, HWB_ENOMEM, "out of memory for a trainer");
@@ -61,14 +68,51 @@ static hwb_status join(hwb_graph *g, int n, hwb_id *nodes, hwb_id *out) {
     return HWB_OK;
 }
 
-/* nodes: room for the parameters or the updates of the graph. */
-static hwb_status gradient_of(hwb_trainer *t, const hwb_tracing *tr, hwb_id loss, hwb_id *nodes,
-                              hwb_id *outs) {
+/* Zeros between the n nodes, as trainer_there.c lays vectors out; how many nodes then. */
+static hwb_status pad(hwb_trainer *t, hwb_graph *g, const hwb_device *d, hwb_id *nodes, int *n) {
+    int to = 2 * t->n;
+    for (int i = t->n - 1; i >= 0; i--) {
+        int64_t len = hwb_shape_numel(hwb_graph_shape(g, nodes[i]));
+        hwb_shape gap = {.ndim = 1, .dim = {hwb__trainer_room(t, d, i) - len}};
+        hwb_id node = nodes[i];
+        if (gap.dim[0]) HWB_TRY(hwb_graph_fill(g, &nodes[--to], hwb_model_dtype(t->model), gap, 0));
+        nodes[--to] = node;
+    }
+    *n = 2 * t->n - to;
+    memmove(nodes, nodes + to, (size_t)*n * sizeof *nodes);
+    return HWB_OK;
+}
+
+/* nodes: room for twice the parameters, or the updates of the graph.  d: where the gradient
+ * stays, or NULL. */
+static hwb_status gradient_of(hwb_trainer *t, const hwb_tracing *tr, const hwb_device *d,
+                              hwb_id loss, hwb_id *nodes, hwb_id *gradient) {
     hwb_graph *g = tr->graph;
+    int n = t->n;
     HWB_TRY(hwb_vjp(g, 1, &loss, NULL, t->n, tr->parameters, nodes));
     for (int i = 0; i < t->n; i++)
         if (nodes[i] == HWB_NONE) HWB_TRY(hwb_zeros_like(g, &nodes[i], tr->parameters[i]));
-    return join(g, t->n, nodes, &outs[GRADIENT]);
+    if (d) HWB_TRY(pad(t, g, d, nodes, &n));
+    return join(g, n, nodes, gradient);
+}
+
+/* The outputs so far become those of a gradient that stays.  0 g is 0, or NaN for an
+ * infinity or NaN in it. */
+static hwb_status numbers_of(hwb_trainer *t, const hwb__trainer_program *c, hwb_graph *g,
+                             hwb_id *outs, int *n_out) {
+    hwb_dtype d = hwb_model_dtype(t->model);
+    hwb_id number[AT_JOINED + 1] = {outs[LOSS], outs[RIGHT]}, all, gradient = outs[GRADIENT];
+    HWB_TRY(hwb_mul_scalar(g, &number[AT_FINITE], gradient, 0));
+    HWB_TRY(hwb_sum(g, &number[AT_FINITE], number[AT_FINITE], 0, false));
+    for (int i = 0; i < AT_JOINED; i++) HWB_TRY(hwb_cast(g, &number[i], number[i], d));
+    if (c->joined) number[AT_JOINED] = outs[BUFFERS];
+    HWB_TRY(join(g, AT_JOINED + (c->joined > 0), number, &all));
+    int others = BUFFERS + (c->joined > 0);
+    memmove(outs + OTHERS, outs + others, (size_t)(*n_out - others) * sizeof *outs);
+    *n_out += OTHERS - others;
+    outs[NUMBERS] = all;
+    outs[STAYS] = gradient;
+    return HWB_OK;
 }
 
 static hwb_status buffers_of(hwb_trainer *t, hwb__trainer_program *c, hwb_graph *g, hwb_id *nodes,
@@ -94,16 +138,20 @@ static hwb_status buffers_of(hwb_trainer *t, hwb__trainer_program *c, hwb_graph 
 static hwb_status outputs_of(hwb_trainer *t, hwb__trainer_program *c, const hwb_tracing *tr,
                              hwb_id *outs, int *n_out) {
     hwb_graph *g = tr->graph;
+    hwb_device *d = NULL;
+    HWB_TRY(hwb_device_open(t->ctx, &d, hwb_get_device(t->ctx)));
+    c->there = hwb__trainer_fits(t, d);
     HWB_TRY(t->o.loss(t->o.loss_user, g, &outs[LOSS], tr->y, c->y, true));
     if (hwb_shape_numel(hwb_graph_shape(g, outs[LOSS])) != 1)
         return hwb_fail(t->ctx, HWB_ESHAPE, "the loss must be one number");
     hwb_id term = outs[LOSS]; /* of the ranks' loss, where norms tie them together */
     if (c->all) HWB_TRY(hwb_mul_scalar(g, &term, term, (double)c->x_shape.dim[0] / (double)c->all));
     HWB_TRY(count_right(g, &outs[RIGHT], tr->y, c->y, &c->counts));
-    hwb_id *nodes = calloc((size_t)(t->n + hwb_graph_update_count(g)) + 1, sizeof *nodes);
+    hwb_id *nodes = calloc((size_t)(2 * t->n + hwb_graph_update_count(g)) + 1, sizeof *nodes);
     if (!nodes) return oom(t->ctx);
-    hwb_status st = gradient_of(t, tr, term, nodes, outs);
+    hwb_status st = gradient_of(t, tr, c->there ? d : NULL, term, nodes, &outs[GRADIENT]);
     if (st == HWB_OK) st = buffers_of(t, c, g, nodes, outs, n_out);
+    if (st == HWB_OK && c->there) st = numbers_of(t, c, g, outs, n_out);
     free(nodes);
     return st;
 }
@@ -161,7 +209,7 @@ hwb_status hwb__trainer_compiled(hwb_trainer *t, hwb_tensor *x, hwb_tensor *y, i
 
 /* ---- running it --------------------------------------------------------------------------- */
 
-/* to = the values of flat from `at` on */
+/* to = the values of from, which is flat, from `at` on */
 static hwb_status take(hwb_ctx *ctx, hwb_tensor *to, hwb_tensor *from, int64_t at) {
     hwb_tensor *part = NULL, *shaped = NULL;
     HWB_TRY(hwb_tensor_slice(ctx, &part, from, 0, at, hwb_tensor_numel(to), 1));
@@ -172,16 +220,21 @@ static hwb_status take(hwb_ctx *ctx, hwb_tensor *to, hwb_tensor *from, int64_t a
     return st;
 }
 
-static hwb_status take_buffers(hwb_trainer *t, hwb__trainer_program *c, hwb_tensor **outs) {
-    int64_t at = 0;
+/* The joined ones from `flat`, from `at` on, the others from outputs of their own. */
+static hwb_status take_buffers(hwb_trainer *t, hwb__trainer_program *c, hwb_tensor *flat,
+                               int64_t at, hwb_tensor *const *others) {
     for (int i = 0; i < c->joined; i++) {
-        HWB_TRY(take(t->ctx, c->buffers[i], outs[BUFFERS], at));
+        HWB_TRY(take(t->ctx, c->buffers[i], flat, at));
         at += hwb_tensor_numel(c->buffers[i]);
     }
-    int shift = BUFFERS + (c->joined > 0) - c->joined;
     for (int i = c->joined; i < c->n_buffers; i++)
-        HWB_TRY(hwb_tensor_copy(t->ctx, c->buffers[i], outs[shift + i]));
+        HWB_TRY(hwb_tensor_copy(t->ctx, c->buffers[i], others[i - c->joined]));
     return HWB_OK;
+}
+
+static hwb_status set_batch(hwb_trainer *t, hwb__trainer_program *c, hwb_tensor *x, hwb_tensor *y) {
+    HWB_TRY(hwb_program_set(t->ctx, c->program, c->x, x));
+    return hwb_program_set(t->ctx, c->program, c->y, y);
 }
 
 hwb_status hwb__trainer_run(hwb_trainer *t, hwb__trainer_program *c, hwb_tensor *x, hwb_tensor *y,
@@ -190,16 +243,34 @@ hwb_status hwb__trainer_run(hwb_trainer *t, hwb__trainer_program *c, hwb_tensor 
     hwb_tensor **outs = calloc((size_t)n, sizeof *outs);
     if (!outs) return oom(t->ctx);
     outs[GRADIENT] = gradient;
-    hwb_status st = hwb_program_set(t->ctx, c->program, c->x, x);
-    if (st == HWB_OK) st = hwb_program_set(t->ctx, c->program, c->y, y);
+    hwb_status st = set_batch(t, c, x, y);
     if (st == HWB_OK) st = hwb_program_run_into(t->ctx, c->program, outs);
     if (st == HWB_OK) {
         *loss = hwb_tensor_get(outs[LOSS], 0);
         *right = c->counts ? (int64_t)hwb_tensor_get(outs[RIGHT], 0) : -1;
-        st = take_buffers(t, c, outs);
+        hwb_tensor *flat = c->joined ? outs[BUFFERS] : NULL;
+        st = take_buffers(t, c, flat, 0, outs + BUFFERS + (c->joined > 0));
     }
     for (int i = 0; i < n; i++) /* on failure what was made is already gone */
         if (i != GRADIENT) hwb_tensor_release(outs[i]);
+    free(outs);
+    return st;
+}
+
+hwb_status hwb__trainer_run_there(hwb_trainer *t, hwb__trainer_program *c, hwb_tensor *x,
+                                  hwb_tensor *y, const void **gradient, double *loss,
+                                  int64_t *right) {
+    int n = OTHERS + c->n_buffers - c->joined;
+    hwb_tensor **outs = calloc((size_t)n, sizeof *outs);
+    if (!outs) return oom(t->ctx);
+    hwb_status st = set_batch(t, c, x, y);
+    if (st == HWB_OK) st = hwb__program_run_but(t->ctx, c->program, STAYS, outs, gradient);
+    if (st == HWB_OK) {
+        *loss = hwb_tensor_get(outs[NUMBERS], AT_LOSS);
+        *right = c->counts ? (int64_t)hwb_tensor_get(outs[NUMBERS], AT_RIGHT) : -1;
+        st = take_buffers(t, c, outs[NUMBERS], AT_JOINED, outs + OTHERS);
+    }
+    for (int i = 0; i < n; i++) hwb_tensor_release(outs[i]);
     free(outs);
     return st;
 }

@@ -27,7 +27,8 @@ int64_t hwb__tensor_offset(const hwb_tensor *t, int64_t flat) {
 }
 
 static char *element_at(const hwb_tensor *t, int64_t flat) {
-    return t->data + hwb__tensor_offset(t, flat) * (int64_t)hwb_dtype_size(t->dtype);
+    char *data = hwb_tensor_data(t);
+    return data + hwb__tensor_offset(t, flat) * (int64_t)hwb_dtype_size(t->dtype);
 }
 
 double hwb_tensor_get(const hwb_tensor *t, int64_t flat) {
@@ -62,12 +63,13 @@ void hwb_tensor_set(hwb_tensor *t, int64_t flat, double value) {
 void hwb__tensor_read(const hwb_tensor *t, int64_t first, int64_t n, double *out) {
     hwb__convert_fn convert = hwb__converter(HWB_F64, t->dtype);
     int64_t size = (int64_t)hwb_dtype_size(t->dtype);
+    const char *data = hwb_tensor_data(t);
     if (t->contiguous) {
-        convert(out, 1, t->data + first * size, 1, n);
+        convert(out, 1, data + first * size, 1, n);
         return;
     }
     FOR_PIECES(t, first, n, at, stride, count) {
-        convert(out, 1, t->data + at * size, stride, count);
+        convert(out, 1, data + at * size, stride, count);
         out += count;
     }
 }
@@ -75,12 +77,13 @@ void hwb__tensor_read(const hwb_tensor *t, int64_t first, int64_t n, double *out
 void hwb__tensor_write(hwb_tensor *t, int64_t first, int64_t n, const double *in) {
     hwb__convert_fn convert = hwb__converter(t->dtype, HWB_F64);
     int64_t size = (int64_t)hwb_dtype_size(t->dtype);
+    char *data = hwb_tensor_data(t);
     if (t->contiguous) {
-        convert(t->data + first * size, 1, in, 1, n);
+        convert(data + first * size, 1, in, 1, n);
         return;
     }
     FOR_PIECES(t, first, n, at, stride, count) {
-        convert(t->data + at * size, stride, in, 1, count);
+        convert(data + at * size, stride, in, 1, count);
         in += count;
     }
 }
@@ -131,7 +134,7 @@ static bool is_plain(const hwb_tensor *t, hwb_dtype dtype) {
 
 /* Block of t as doubles: in place when it is one already, else in `buf`. */
 static const double *block_of(const hwb_tensor *t, int64_t first, int64_t n, double *buf) {
-    if (is_plain(t, HWB_F64)) return (const double *)(void *)t->data + first;
+    if (is_plain(t, HWB_F64)) return (const double *)hwb_tensor_data(t) + first;
     hwb__tensor_read(t, first, n, buf);
     return buf;
 }
@@ -151,7 +154,8 @@ static void reduce_part(const void *job, int64_t unit) {
     double buf_a[BLOCK], buf_b[BLOCK], lane[LANES] = {0};
     if (is_plain(a, HWB_F32) && is_plain(b, HWB_F32)) {
         int64_t at = first * (int64_t)sizeof(float);
-        r->reduce.f32(lane, a->data + at, b->data + at, end - first);
+        r->reduce.f32(lane, (char *)hwb_tensor_data(a) + at, (char *)hwb_tensor_data(b) + at,
+                      end - first);
     } else {
         for (int64_t i = first; i < end; i += BLOCK) {
             int64_t n = end - i < BLOCK ? end - i : BLOCK;

@@ -50,7 +50,7 @@ hwb_status hwb_tensor_fill(hwb_ctx *ctx, hwb_tensor *t, double value) {
     HWB_TRY(hwb__tensor_writable(ctx, t));
     if (t->numel == 0) return HWB_OK;
     filler f = {
-        .data = t->data,
+        .data = hwb_tensor_data(t),
         .size = (int64_t)hwb_dtype_size(t->dtype),
         .nest = hwb__nest_make(&t->shape, t->strides, t->strides),
         .same = hwb__converter(t->dtype, t->dtype),

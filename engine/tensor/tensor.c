@@ -9,6 +9,7 @@
  */
 #include "tensor/tensor_i.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,6 +25,7 @@ static hwb__storage *storage_new(hwb_ctx *ctx, void *data, void (*free_fn)(void 
     }
     atomic_init(&s->refs, 1);
     atomic_init(&s->version, 0);
+    atomic_init(&s->away, false);
     s->data = data;
     s->free_fn = free_fn;
     s->user = user;
@@ -162,8 +164,39 @@ bool hwb_tensor_is_contiguous(const hwb_tensor *t) {
     return t->contiguous;
 }
 
+/* Threads of one loop may ask together: one of them fetches. */
+static void fetch_home(hwb__storage *s) {
+    static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
+    pthread_mutex_lock(&one);
+    if (atomic_load_explicit(&s->away, memory_order_acquire)) {
+        s->fetch(s->fetch_user);
+        atomic_store_explicit(&s->away, false, memory_order_release);
+    }
+    pthread_mutex_unlock(&one);
+}
+
 void *hwb_tensor_data(const hwb_tensor *t) {
+    if (atomic_load_explicit(&t->storage->away, memory_order_acquire)) fetch_home(t->storage);
     return t->data;
+}
+
+void *hwb__tensor_address(const hwb_tensor *t) {
+    return t->data;
+}
+
+void hwb__tensor_send_away(hwb_tensor *t, void (*fetch)(void *user), void *user) {
+    t->storage->fetch = fetch;
+    t->storage->fetch_user = user;
+    atomic_store_explicit(&t->storage->away, true, memory_order_release);
+}
+
+void *hwb__tensor_keeper(const hwb_tensor *t) {
+    const hwb__storage *s = t->storage;
+    return atomic_load_explicit(&s->away, memory_order_acquire) ? s->fetch_user : NULL;
+}
+
+void hwb__tensor_at_home(hwb_tensor *t) {
+    atomic_store_explicit(&t->storage->away, false, memory_order_release);
 }
 
 size_t hwb_tensor_bytes(const hwb_tensor *t) {

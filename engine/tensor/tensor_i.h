@@ -5,7 +5,7 @@
 #ifndef HWB_TENSOR_I_H
 #define HWB_TENSOR_I_H
 
-#include "tensor/tensor.h"
+#include "tensor/away_i.h"
 
 #include <stdatomic.h>
 
@@ -13,6 +13,9 @@
 typedef struct hwb__storage {
     atomic_size_t refs;
     _Atomic uint64_t version;
+    atomic_bool away; /* away_i.h, with the next two */
+    void (*fetch)(void *);
+    void *fetch_user;
     void *data;
     void (*free_fn)(void *); /* gets `user`; NULL = the memory is somebody else's */
     void *user;

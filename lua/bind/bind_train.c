@@ -145,6 +145,7 @@ static int state(lua_State *L) {
     hwb_ctx *ctx = hwb_lua_ctx(L);
     hwb_trainer *t = check(L, 1);
     hwb_tensor *vectors[2], *copy;
+    hwb__lcheck(L, hwb_trainer_fetch(ctx, t)); /* the weights too: they are saved with these */
     int n = hwb_trainer_states(t, vectors);
     lua_pushinteger(L, hwb_trainer_steps(t));
     lua_createtable(L, n, 0);

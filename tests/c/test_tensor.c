@@ -4,6 +4,8 @@
  */
 #include "tensor_model.h"
 
+#include "tensor/away_i.h"
+
 #include <omp.h>
 
 /* ---- dtypes and shapes ------------------------------------------------------------ */
@@ -439,6 +441,61 @@ static void test_format_of_big_tensors(void **state) {
     test_ctx_free(ctx);
 }
 
+/* ---- values that are elsewhere ------------------------------------------------------- */
+
+typedef struct keeper {
+    hwb_tensor *t;
+    int fetched;
+} keeper;
+
+static void fetch(void *user) {
+    keeper *k = user;
+    float *v = hwb__tensor_address(k->t);
+    k->fetched++;
+    for (int i = 0; i < 6; i++) v[i] = (float)(10 * k->fetched + i);
+}
+
+/* Every way to look at a tensor or a view of it, and to write into a part, fetches first. */
+static void test_away(void **state) {
+    (void)state;
+    hwb_ctx *ctx = test_ctx_new();
+    hwb_tensor *t = NULL, *row = NULL, *column = NULL, *out = NULL;
+    assert_ok(ctx, hwb_tensor_zeros(ctx, &t, HWB_F32, hwb_shape_of(2, 2, 3)));
+    keeper k = {.t = t};
+    hwb__tensor_send_away(t, fetch, &k);
+    assert_ok(ctx, hwb_tensor_select(ctx, &row, t, 0, 1));
+    assert_ok(ctx, hwb_tensor_select(ctx, &column, t, 1, 1));
+    assert_ptr_equal(hwb__tensor_keeper(row), &k);
+    assert_int_equal(k.fetched, 0);
+    assert_float_equal(hwb_tensor_get(row, 0), 13, 0);
+    assert_null(hwb__tensor_keeper(t));
+    hwb__tensor_send_away(t, fetch, &k);
+    assert_float_equal(((float *)hwb_tensor_data(t))[5], 25, 0);
+    hwb__tensor_send_away(t, fetch, &k);
+    assert_float_equal(hwb_tensor_sum(column), 31 + 34, 0);
+    hwb__tensor_send_away(t, fetch, &k);
+    assert_float_equal(hwb_tensor_dot(row, row), 43 * 43 + 44 * 44 + 45 * 45, 0);
+    hwb__tensor_send_away(t, fetch, &k);
+    assert_ok(ctx, hwb_tensor_clone(ctx, &out, column));
+    assert_float_equal(hwb_tensor_get(out, 1), 54, 0);
+    hwb__tensor_send_away(t, fetch, &k);
+    assert_ok(ctx, hwb_tensor_fill(ctx, row, 7));
+    assert_float_equal(hwb_tensor_get(t, 2), 62, 0);
+    assert_float_equal(hwb_tensor_get(t, 3), 7, 0);
+    hwb__tensor_send_away(t, fetch, &k);
+    hwb_tensor_set(row, 0, 1);
+    assert_float_equal(hwb_tensor_get(t, 4), 74, 0);
+    hwb__tensor_send_away(t, fetch, &k);
+    hwb__tensor_at_home(t);
+    assert_float_equal(hwb_tensor_get(t, 3), 1, 0);
+    assert_int_equal(k.fetched, 7);
+    hwb_tensor_release(out);
+    hwb_tensor_release(column);
+    hwb_tensor_release(row);
+    hwb_tensor_release(t);
+    test_ctx_free(ctx);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_dtypes),
@@ -454,6 +511,7 @@ int main(void) {
         cmocka_unit_test(test_expand),
         cmocka_unit_test(test_sums),
         cmocka_unit_test(test_fills_depend_on_index_only),
+        cmocka_unit_test(test_away),
         cmocka_unit_test(test_format),
         cmocka_unit_test(test_format_of_big_tensors),
     };
